@@ -6,6 +6,8 @@
 //!
 //! Owns no policy. Used by the broker's `rpc` module and by the client library, and by nothing below them.
 
+pub mod item_scan;
+
 /// The contract as written.
 #[allow(
     missing_docs,

@@ -1,0 +1,95 @@
+//! How a queue stands, in numbers.
+
+use std::time::Duration;
+
+use crate::id::{ItemId, SessionId};
+use crate::queue::Queue;
+use crate::time::Timestamp;
+
+/// How a queue stands. Counts are exact. Totals are since the queue was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Items not before a given time.
+    pub scheduled: u64,
+    /// Items that wait for a consumer.
+    pub ready: u64,
+    /// Items that a consumer has.
+    pub leased: u64,
+    /// Items given up on and still kept.
+    pub dead: u64,
+    /// Bytes of items that are scheduled, ready or leased.
+    pub bytes: u64,
+    /// Bytes of dead letters.
+    pub dead_bytes: u64,
+    /// Age of the item that has been ready for the longest; None: none is ready.
+    pub oldest_ready_age: Option<Duration>,
+    /// Items accepted.
+    pub published_total: u64,
+    /// Publishes that were recognised as repeats.
+    pub duplicates_total: u64,
+    /// Deliveries, each attempt counted, unstarted ones too.
+    pub delivered_total: u64,
+    /// Items acknowledged.
+    pub acked_total: u64,
+    /// Attempts that failed.
+    pub failed_attempts_total: u64,
+    /// Items that became dead letters.
+    pub dead_total: u64,
+    /// Items whose time to live ran out.
+    pub expired_total: u64,
+    /// Items cancelled or purged.
+    pub cancelled_total: u64,
+    /// Dead letters that were made ready again.
+    pub redriven_total: u64,
+    /// Dead letters that were removed.
+    pub discarded_total: u64,
+    /// The item published last; 0: none yet.
+    pub last_item_id: ItemId,
+}
+
+/// What happened since the queue was made, but for `published`, which is the last item's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) duplicates: u64,
+    pub(crate) delivered: u64,
+    pub(crate) acked: u64,
+    pub(crate) failed_attempts: u64,
+    pub(crate) dead: u64,
+    pub(crate) expired: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) redriven: u64,
+    pub(crate) discarded: u64,
+}
+
+impl Queue {
+    /// Leases that a session holds now. 0 for one that is unknown.
+    pub fn live_leases(&self, session: SessionId) -> u64 {
+        self.sessions.get(session).map_or(0, |known| known.live)
+    }
+
+    /// How the queue stands.
+    pub fn stats(&self, now: Timestamp) -> Stats {
+        let totals = &self.totals;
+        let oldest = self.ready.index().ages.first();
+        Stats {
+            scheduled: self.scheduled.count(),
+            ready: self.ready.count(),
+            leased: self.leased.count(),
+            dead: self.dead.count(),
+            bytes: self.depth_bytes(),
+            dead_bytes: self.dead.bytes(),
+            oldest_ready_age: oldest.map(|(since, _)| now.saturating_since(*since)),
+            published_total: self.last_item.get(),
+            duplicates_total: totals.duplicates,
+            delivered_total: totals.delivered,
+            acked_total: totals.acked,
+            failed_attempts_total: totals.failed_attempts,
+            dead_total: totals.dead,
+            expired_total: totals.expired,
+            cancelled_total: totals.cancelled,
+            redriven_total: totals.redriven,
+            discarded_total: totals.discarded,
+            last_item_id: self.last_item,
+        }
+    }
+}

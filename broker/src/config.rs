@@ -1,0 +1,201 @@
+//! Configuration: flags over `BATON_*` environment over a TOML file over defaults. Every problem is reported at once.
+//!
+//! `args` declares the flags, `file` reads the file; both give text, which is parsed in one place here, so that a
+//! value means the same wherever it comes from. The first run needs none of it.
+
+mod args;
+mod file;
+mod settings;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use baton_telemetry::logging::LogFormat;
+use clap::Parser as _;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use self::args::Args;
+use self::file::File;
+use self::settings::Settings;
+
+/// How a broker behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served. Default 127.0.0.1:7400.
+    pub listen: SocketAddr,
+    /// Where HTTP is served. Default 127.0.0.1:7401.
+    pub http: SocketAddr,
+    /// How long a shutdown may take. Default 10 s.
+    pub grace: Duration,
+    /// Bytes of a payload. Default 1 MiB, at most 16 MiB.
+    pub payload_bytes_max: usize,
+    /// Bytes of items in memory, over all queues. Default 4 GiB.
+    pub memory_bytes_max: usize,
+    /// Queues come into being on their first use. Default true.
+    pub auto_create: bool,
+    /// Queues that are there from the start.
+    pub queues: Vec<(String, baton_queue::Config)>,
+    /// How the log is written. Default text.
+    pub log_format: LogFormat,
+    /// What is logged. Default info.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (config, problems) = Settings::default().resolve();
+        assert!(problems.is_empty(), "the defaults are sound");
+        config
+    }
+}
+
+/// Why the process ends before it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or version, as asked.
+    Asked(String),
+    /// The command was used wrongly: what is wrong with it.
+    Usage(String),
+}
+
+/// Reads the configuration of this process.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn from_process() -> Result<Config, Stop> {
+    from(std::env::args_os(), |path| {
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    })
+}
+
+fn from(
+    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    read: impl FnOnce(&str) -> Result<String, String>,
+) -> Result<Config, Stop> {
+    let args = Args::try_parse_from(arguments).map_err(|error| {
+        let text = error.render().to_string();
+        if error.use_stderr() {
+            Stop::Usage(text)
+        } else {
+            Stop::Asked(text)
+        }
+    })?;
+    let mut problems = Vec::new();
+    let file = match &args.config {
+        Some(path) => match read(path) {
+            Ok(text) => File::parse(path, &text, &mut problems),
+            Err(error) => {
+                problems.push(format!("--config {path}: {error}"));
+                File::default()
+            }
+        },
+        None => File::default(),
+    };
+    let settings = args.settings().or(file.settings);
+    let (config, found) = settings.resolve();
+    problems.extend(found);
+    if problems.is_empty() {
+        return Ok(Config {
+            queues: file.queues,
+            ..config
+        });
+    }
+    let count = problems.len();
+    let list = problems
+        .iter()
+        .map(|problem| format!("  - {problem}\n"))
+        .collect::<String>();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    Err(Stop::Usage(format!(
+        "error: {count} {noun} with the configuration\n{list}\nTry '--help'.\n"
+    )))
+}
+
+/// Lets the process have as many connections as the system allows it; the soft limit is often 1024.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // As it was, it serves too.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(arguments: &[&str], file: &str) -> Result<Config, Stop> {
+        let arguments = ["baton-broker", "--config", "baton.toml"]
+            .iter()
+            .chain(arguments);
+        from(arguments.copied(), |_| Ok(file.to_owned()))
+    }
+
+    fn problems(arguments: &[&str], file: &str) -> String {
+        match with(arguments, file) {
+            Err(Stop::Usage(text)) => text,
+            other => panic!("expected problems, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_sound_configuration() {
+        let config = from(["baton-broker"], |_| Err("no file is asked for".into())).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
+        assert_eq!(config.http.to_string(), "127.0.0.1:7401");
+        assert_eq!(config.grace, Duration::from_secs(10));
+        assert!(config.auto_create);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let config = with(&["--grace", "3s"], "grace = '5s'\nmax-payload = '2MiB'").unwrap();
+        assert_eq!(config.grace, Duration::from_secs(3));
+        assert_eq!(config.payload_bytes_max, 2 << 20);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_with_its_place() {
+        let file = "grace = 'soon'\nhtpp = 'x'\n[queues.'a b']\n[queues.q]\nmax-attempts = 0\nlease = '30s'\n";
+        let text = problems(&["--listen", "nowhere", "--max-payload", "1TiB"], file);
+        for part in [
+            "--listen",
+            "nowhere",
+            "max-payload",
+            "grace",
+            "htpp",
+            "a b",
+            "max-attempts",
+            "queues.q",
+            "lease",
+        ] {
+            assert!(text.contains(part), "{text:?} does not name {part}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_or_not_there_is_a_problem() {
+        assert!(problems(&[], "grace = ").contains("baton.toml"));
+        let missing = from(["b", "--config", "x.toml"], |_| Err("no such file".into()));
+        assert!(
+            matches!(missing, Err(Stop::Usage(text)) if text.contains("x.toml") && text.contains("no such file"))
+        );
+    }
+
+    #[test]
+    fn queues_are_declared_in_the_file() {
+        let file = "[queues.orders]\nlease-duration = '1m'\nmax-items = 5\nbackoff-max = '30s'\npaused = true\n";
+        let config = with(&[], file).unwrap();
+        let (name, queue) = &config.queues[0];
+        assert_eq!(name, "orders");
+        assert_eq!(queue.lease_duration, Duration::from_secs(60));
+        assert_eq!(queue.max_items, Some(5));
+        assert_eq!(queue.backoff.max, Duration::from_secs(30));
+        assert!(queue.paused);
+    }
+
+    #[test]
+    fn an_address_that_others_reach_has_to_be_meant() {
+        assert!(problems(&["--listen", "0.0.0.0:7400"], "").contains("--insecure"));
+        assert!(with(&["--listen", "0.0.0.0:7400", "--insecure"], "").is_ok());
+    }
+}

@@ -1,0 +1,91 @@
+//! The flags. They carry text: [`super::settings`] parses it, so that all problems are found in one go.
+
+use clap::{ArgAction, Parser};
+
+use super::settings::Settings;
+
+/// Baton's broker: takes items from producers, hands them to consumers, and keeps them until they are settled.
+#[derive(Debug, Parser)]
+#[command(name = "baton-broker", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// Where gRPC is served [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDRESS", env = "BATON_LISTEN")]
+    listen: Option<String>,
+
+    /// Where /livez and /readyz are served [default: 127.0.0.1:7401]
+    #[arg(long, value_name = "ADDRESS", env = "BATON_HTTP")]
+    http: Option<String>,
+
+    /// Keep items in memory only; a restart loses them. The only engine so far, and therefore the default
+    #[arg(long, env = "BATON_MEMORY", action = ArgAction::SetTrue)]
+    memory: bool,
+
+    /// Bytes of items to keep in memory over all queues; beyond, publishers wait [default: 4GiB]
+    #[arg(long, value_name = "BYTES", env = "BATON_MEMORY_LIMIT")]
+    memory_limit: Option<String>,
+
+    /// Bytes of one payload, at most 16MiB [default: 1MiB]
+    #[arg(long, value_name = "BYTES", env = "BATON_MAX_PAYLOAD")]
+    max_payload: Option<String>,
+
+    /// Refuse queues that were not created or declared, instead of making them on first use
+    #[arg(long, env = "BATON_NO_AUTO_CREATE", action = ArgAction::SetTrue)]
+    no_auto_create: bool,
+
+    /// How long a shutdown waits for items in hand to be settled, 0s to 1h [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "BATON_GRACE")]
+    grace: Option<String>,
+
+    /// Allow addresses that other machines reach, although there is no TLS and no authentication
+    #[arg(long, env = "BATON_INSECURE", action = ArgAction::SetTrue)]
+    insecure: bool,
+
+    /// Settings and queues, as TOML
+    #[arg(long, value_name = "FILE", env = "BATON_CONFIG")]
+    pub(super) config: Option<String>,
+
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT", env = "BATON_LOG_FORMAT")]
+    log_format: Option<String>,
+
+    /// What to log: error, warn, info, debug, trace, or per module as in "info,baton_broker=debug" [default: info]
+    #[arg(long, value_name = "FILTER", env = "BATON_LOG")]
+    log: Option<String>,
+}
+
+const AFTER_HELP: &str = "\
+The TOML file takes the same names without the dashes in front, and queues:
+
+  grace = \"30s\"
+  [queues.orders]
+  lease-duration = \"1m\"
+  max-attempts = 5
+
+A queue may have lease-duration, max-attempts, backoff-initial, backoff-max, dedup-window,
+default-ttl, max-items, max-bytes and paused.
+
+Exit codes:
+  0    stopped as asked
+  1    could not start, or broke
+  64   used wrongly
+  75   stopped with items in hand; their leases are lost
+
+SIGTERM and SIGINT drain; a second one stops at once.";
+
+impl Args {
+    pub(super) fn settings(&self) -> Settings {
+        let flag = |set: bool| set.then(|| "true".to_owned());
+        Settings {
+            listen: self.listen.clone(),
+            http: self.http.clone(),
+            memory: flag(self.memory),
+            memory_limit: self.memory_limit.clone(),
+            max_payload: self.max_payload.clone(),
+            no_auto_create: flag(self.no_auto_create),
+            grace: self.grace.clone(),
+            insecure: flag(self.insecure),
+            log_format: self.log_format.clone(),
+            log: self.log.clone(),
+        }
+    }
+}

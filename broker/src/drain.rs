@@ -1,0 +1,83 @@
+//! The end of a broker, in order: refuse new work and tell the streams; let settles in; end the streams; stop serving.
+//! Each step is logged, and all of them together take no longer than the grace.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{info, warn};
+
+use crate::Running;
+use crate::rpc::set_not_serving;
+
+/// How often leases of unary calls are looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// Once the streams have ended, connections get this long to close.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+impl Running {
+    /// Drains the broker and stops it, within about `grace`. True: everything under way was finished.
+    pub async fn shutdown(mut self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        info!(
+            streams = self.streams.len(),
+            ?grace,
+            "shutting down: refusing new work, waiting for settles"
+        );
+        set_not_serving(&self.health).await;
+        self.engine.drain();
+        self.draining.cancel();
+        self.streams.close();
+        let settled = timeout_at(deadline, self.streams.wait()).await.is_ok();
+        if !settled {
+            let streams = self.streams.len();
+            warn!(
+                streams,
+                "grace is over: the leases of these streams are lost, their items are not acknowledged"
+            );
+        }
+        let settled = settled && self.unary_settled(deadline).await;
+        self.stop.cancel();
+        self.tell_losses().await;
+        let stopped = timeout_at(deadline + CLOSE_WAIT, self.engine.stop())
+            .await
+            .is_ok();
+        let close = async { while self.servers.join_next().await.is_some() {} };
+        let closed = timeout_at(
+            (Instant::now() + CLOSE_WAIT).min(deadline + CLOSE_WAIT),
+            close,
+        )
+        .await
+        .is_ok();
+        if !closed {
+            self.servers.abort_all();
+        }
+        info!(finished = settled, "broker stopped");
+        settled && stopped
+    }
+
+    /// Memory ends with the process.
+    async fn tell_losses(&self) {
+        let held = timeout(CLOSE_WAIT, self.engine.held_items())
+            .await
+            .unwrap_or(0);
+        if held > 0 {
+            warn!(items = held, "these items were in memory only and are lost");
+        }
+    }
+
+    /// Leases of unary calls are nobody's stream: waits until they are settled too.
+    async fn unary_settled(&self, deadline: Instant) -> bool {
+        let wait = async {
+            while self.engine.leased_items().await > 0 {
+                sleep(POLL).await;
+            }
+        };
+        let settled = timeout_at(deadline, wait).await.is_ok();
+        if !settled {
+            warn!(
+                "grace is over: some leases of unary calls are lost, their items are not acknowledged"
+            );
+        }
+        settled
+    }
+}

@@ -1,0 +1,411 @@
+//! The operators' service. Each call is one act on the queue, in its own turn.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use baton_proto::opaque as wire;
+use baton_proto::opaque::admin_service_server::AdminService;
+use baton_queue::{ItemId, ItemState, PurgeState, RedriveWhat};
+use tonic::{Request, Response, Status};
+
+use super::Context;
+use super::convert::{count, wire_duration, wire_state, wire_time};
+use super::explain::{wire_explanation, wire_stats};
+use super::queue_config;
+use crate::engine::{QueueHandle, View};
+use crate::error::Error;
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, IDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX, PAGE_NAMES_MAX,
+};
+
+/// Items of a page unless the caller says otherwise.
+const PAGE_ITEMS_DEFAULT: i32 = 10;
+/// Names of a page unless the caller says otherwise.
+const PAGE_NAMES_DEFAULT: i32 = 100;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct AdminRpc {
+    context: Context,
+    started_ns: u64,
+}
+
+impl AdminRpc {
+    pub(super) fn new(context: Context) -> Self {
+        let started_ns = context.engine.clock().monotonic_ns();
+        Self {
+            context,
+            started_ns,
+        }
+    }
+
+    fn queue(&self, name: &str) -> Result<QueueHandle, Error> {
+        self.context.engine.queue(name)
+    }
+
+    async fn create(&self, request: wire::CreateQueueRequest) -> Result<wire::Queue, Error> {
+        let sent = request
+            .queue
+            .ok_or_else(|| Error::invalid("queue", "is missing"))?;
+        if sent.stats.is_some() || !sent.etag.is_empty() {
+            return Err(Error::invalid(
+                "queue",
+                "has stats or an etag; a new queue brings a name and a config only",
+            ));
+        }
+        let config = queue_config::read(sent.config.unwrap_or_default())?;
+        let queue = self.context.engine.create(&sent.name, config)?;
+        show(&queue).await
+    }
+
+    async fn update(&self, request: wire::UpdateQueueRequest) -> Result<wire::Queue, Error> {
+        let sent = request
+            .queue
+            .ok_or_else(|| Error::invalid("queue", "is missing"))?;
+        let queue = self.queue(&sent.name)?;
+        let mask = request.update_mask.unwrap_or_default().paths;
+        let update = move |view: &mut View<'_>| {
+            let old = view.queue.config().clone();
+            if !sent.etag.is_empty() && sent.etag != queue_config::etag(&old) {
+                return Err(Error::EtagMismatch);
+            }
+            let config = queue_config::update(old, sent.config.unwrap_or_default(), &mask)?;
+            view.queue.set_config(view.now, config, view.events);
+            Ok(())
+        };
+        queue.act(update).await??;
+        show(&queue).await
+    }
+
+    async fn delete(&self, request: wire::DeleteQueueRequest) -> Result<(), Error> {
+        let engine = &self.context.engine;
+        engine.delete(&request.name, request.force).await
+    }
+
+    async fn list(
+        &self,
+        request: wire::ListQueuesRequest,
+    ) -> Result<wire::ListQueuesResponse, Error> {
+        let max = count(
+            "page_size",
+            request.page_size,
+            PAGE_NAMES_DEFAULT,
+            PAGE_NAMES_MAX,
+        )? as usize;
+        let mut page = self
+            .context
+            .engine
+            .list(&request.name_prefix, &request.page_token, max + 1);
+        let more = page.len() > max;
+        page.truncate(max);
+        let next_page_token = page
+            .last()
+            .filter(|_| more)
+            .map(|last| last.name().to_owned())
+            .unwrap_or_default();
+        let mut queues = Vec::with_capacity(page.len());
+        for queue in page {
+            match show(&queue).await {
+                Ok(queue) => queues.push(queue),
+                // Deleted since the page was made.
+                Err(Error::QueueNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wire::ListQueuesResponse {
+            queues,
+            next_page_token,
+        })
+    }
+
+    async fn purge(&self, request: wire::PurgeQueueRequest) -> Result<u64, Error> {
+        let what = match request.state() {
+            wire::ItemState::Unspecified => PurgeState::Waiting,
+            wire::ItemState::Scheduled => PurgeState::Scheduled,
+            wire::ItemState::Ready => PurgeState::Ready,
+            wire::ItemState::Dead => PurgeState::Dead,
+            wire::ItemState::Leased | wire::ItemState::Done => {
+                return Err(Error::invalid(
+                    "state",
+                    "is SCHEDULED, READY or DEAD, or unset for the first two",
+                ));
+            }
+        };
+        let queue = self.queue(&request.name)?;
+        queue
+            .act(move |view| view.queue.purge(view.now, what, view.events))
+            .await
+    }
+
+    async fn peek(&self, request: wire::PeekItemsRequest) -> Result<Vec<wire::PeekedItem>, Error> {
+        let max = count(
+            "max_items",
+            request.max_items,
+            PAGE_ITEMS_DEFAULT,
+            PAGE_ITEMS_MAX,
+        )?;
+        let state = match request.state() {
+            wire::ItemState::Scheduled => ItemState::Scheduled,
+            wire::ItemState::Unspecified | wire::ItemState::Ready => ItemState::Ready,
+            wire::ItemState::Leased => ItemState::Leased,
+            wire::ItemState::Dead | wire::ItemState::Done => {
+                return Err(Error::invalid(
+                    "state",
+                    "is SCHEDULED, READY or LEASED; ListDeadLetters shows the dead",
+                ));
+            }
+        };
+        let after = ItemId(request.after);
+        let queue = self.queue(&request.queue)?;
+        queue
+            .act(move |view| {
+                let ids = view.queue.peek(state, after, max as usize);
+                page(view, &ids).0
+            })
+            .await
+    }
+
+    async fn item(&self, request: wire::GetItemRequest) -> Result<wire::Explanation, Error> {
+        let id = ItemId(request.item_id);
+        let queue = self.queue(&request.queue)?;
+        let explained = queue.act(move |view| {
+            let explanation = view.queue.explain(view.now, id, view.demand);
+            explanation.map(|explanation| wire_explanation(&explanation, view.now))
+        });
+        explained.await?.ok_or(Error::ItemNotFound(request.item_id))
+    }
+
+    async fn cancel(
+        &self,
+        request: wire::CancelItemsRequest,
+    ) -> Result<wire::CancelItemsResponse, Error> {
+        let ids = item_ids(request.item_ids)?;
+        let named = ids.clone();
+        let queue = self.queue(&request.queue)?;
+        let states = queue
+            .act(move |view| view.queue.cancel(view.now, &ids, view.events))
+            .await?;
+        let waited = |state: &Option<ItemState>| {
+            matches!(state, Some(ItemState::Scheduled | ItemState::Ready))
+        };
+        let cancelled = named.iter().zip(&states).filter(|(_, state)| waited(state));
+        let cancelled: BTreeSet<_> = cancelled.map(|(id, _)| id).collect();
+        Ok(wire::CancelItemsResponse {
+            cancelled: u32::try_from(cancelled.len()).unwrap_or(u32::MAX),
+            states: states
+                .iter()
+                .map(|state| state.map_or(0, |state| wire_state(state).into()))
+                .collect(),
+        })
+    }
+
+    async fn dead_letters(
+        &self,
+        request: wire::ListDeadLettersRequest,
+    ) -> Result<wire::ListDeadLettersResponse, Error> {
+        let max = count(
+            "page_size",
+            request.page_size,
+            PAGE_ITEMS_DEFAULT,
+            PAGE_ITEMS_MAX,
+        )?;
+        let after = ItemId(request.after);
+        let queue = self.queue(&request.queue)?;
+        queue
+            .act(move |view| {
+                let (ids, more) = view.queue.dead_letters(after, max as usize);
+                let (items, cut) = page(view, &ids);
+                wire::ListDeadLettersResponse {
+                    items,
+                    more: more || cut,
+                }
+            })
+            .await
+    }
+
+    async fn redrive(&self, request: wire::RedriveItemsRequest) -> Result<u64, Error> {
+        let queue = self.queue(&request.queue)?;
+        if request.item_ids.is_empty() {
+            let oldest = RedriveWhat::Oldest((request.max_items > 0).then_some(request.max_items));
+            return queue
+                .act(move |view| view.queue.redrive(view.now, oldest, view.events))
+                .await;
+        }
+        if request.max_items > 0 {
+            return Err(Error::invalid("max_items", "is for a redrive without ids"));
+        }
+        let ids = item_ids(request.item_ids)?;
+        queue
+            .act(move |view| {
+                view.queue
+                    .redrive(view.now, RedriveWhat::Ids(&ids), view.events)
+            })
+            .await
+    }
+
+    async fn discard(&self, request: wire::DiscardItemsRequest) -> Result<u64, Error> {
+        let ids = item_ids(request.item_ids)?;
+        let queue = self.queue(&request.queue)?;
+        queue
+            .act(move |view| view.queue.discard(view.now, &ids, view.events))
+            .await
+    }
+
+    fn server_info(&self) -> wire::GetServerInfoResponse {
+        let clock = self.context.engine.clock();
+        let uptime = clock.monotonic_ns().saturating_sub(self.started_ns);
+        wire::GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            durability: self.context.engine.durability().into(),
+            max_payload_bytes: self.context.payload_bytes_max as u64,
+            max_batch_items: u32::try_from(BATCH_ITEMS_MAX).unwrap_or(u32::MAX),
+            max_batch_bytes: BATCH_BYTES_MAX as u64,
+            broker_time: Some(wire_time(clock.now())),
+            uptime: Some(wire_duration(Duration::from_nanos(uptime))),
+            auto_create: self.context.engine.settings().auto_create,
+        }
+    }
+}
+
+async fn show(queue: &QueueHandle) -> Result<wire::Queue, Error> {
+    let name = queue.name().to_owned();
+    let shown = queue.act(move |view| {
+        let config = view.queue.config();
+        wire::Queue {
+            name,
+            config: Some(queue_config::write(config)),
+            stats: Some(wire_stats(view)),
+            etag: queue_config::etag(config),
+        }
+    });
+    shown.await
+}
+
+/// The items of a page, in ascending order, and whether it was cut short because they are large.
+fn page(view: &View<'_>, ids: &[ItemId]) -> (Vec<wire::PeekedItem>, bool) {
+    let mut items = Vec::with_capacity(ids.len());
+    let mut bytes = 0;
+    for explained in view.queue.explain_all(view.now, ids, view.demand) {
+        let item = view.body(explained.item);
+        bytes += item.len();
+        if bytes > PAGE_BYTES_MAX && !items.is_empty() {
+            return (items, true);
+        }
+        let explanation = Some(wire_explanation(&explained, view.now));
+        items.push(wire::PeekedItem { explanation, item });
+    }
+    (items, false)
+}
+
+fn item_ids(ids: Vec<u64>) -> Result<Vec<ItemId>, Error> {
+    if ids.is_empty() || ids.len() > IDS_MAX {
+        let fault = format!("are {}, have to be 1 to {IDS_MAX}", ids.len());
+        return Err(Error::invalid("item_ids", fault));
+    }
+    Ok(ids.into_iter().map(ItemId).collect())
+}
+
+#[tonic::async_trait]
+impl AdminService for AdminRpc {
+    async fn create_queue(
+        &self,
+        request: Request<wire::CreateQueueRequest>,
+    ) -> Result<Response<wire::CreateQueueResponse>, Status> {
+        let queue = Some(self.create(request.into_inner()).await?);
+        Ok(Response::new(wire::CreateQueueResponse { queue }))
+    }
+
+    async fn get_queue(
+        &self,
+        request: Request<wire::GetQueueRequest>,
+    ) -> Result<Response<wire::GetQueueResponse>, Status> {
+        let queue = Some(show(&self.queue(&request.into_inner().name)?).await?);
+        Ok(Response::new(wire::GetQueueResponse { queue }))
+    }
+
+    async fn update_queue(
+        &self,
+        request: Request<wire::UpdateQueueRequest>,
+    ) -> Result<Response<wire::UpdateQueueResponse>, Status> {
+        let queue = Some(self.update(request.into_inner()).await?);
+        Ok(Response::new(wire::UpdateQueueResponse { queue }))
+    }
+
+    async fn delete_queue(
+        &self,
+        request: Request<wire::DeleteQueueRequest>,
+    ) -> Result<Response<wire::DeleteQueueResponse>, Status> {
+        self.delete(request.into_inner()).await?;
+        Ok(Response::new(wire::DeleteQueueResponse {}))
+    }
+
+    async fn list_queues(
+        &self,
+        request: Request<wire::ListQueuesRequest>,
+    ) -> Result<Response<wire::ListQueuesResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn purge_queue(
+        &self,
+        request: Request<wire::PurgeQueueRequest>,
+    ) -> Result<Response<wire::PurgeQueueResponse>, Status> {
+        let purged = self.purge(request.into_inner()).await?;
+        Ok(Response::new(wire::PurgeQueueResponse { purged }))
+    }
+
+    async fn peek_items(
+        &self,
+        request: Request<wire::PeekItemsRequest>,
+    ) -> Result<Response<wire::PeekItemsResponse>, Status> {
+        let items = self.peek(request.into_inner()).await?;
+        Ok(Response::new(wire::PeekItemsResponse { items }))
+    }
+
+    async fn get_item(
+        &self,
+        request: Request<wire::GetItemRequest>,
+    ) -> Result<Response<wire::GetItemResponse>, Status> {
+        let explanation = Some(self.item(request.into_inner()).await?);
+        Ok(Response::new(wire::GetItemResponse { explanation }))
+    }
+
+    async fn cancel_items(
+        &self,
+        request: Request<wire::CancelItemsRequest>,
+    ) -> Result<Response<wire::CancelItemsResponse>, Status> {
+        Ok(Response::new(self.cancel(request.into_inner()).await?))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<wire::ListDeadLettersRequest>,
+    ) -> Result<Response<wire::ListDeadLettersResponse>, Status> {
+        Ok(Response::new(
+            self.dead_letters(request.into_inner()).await?,
+        ))
+    }
+
+    async fn redrive_items(
+        &self,
+        request: Request<wire::RedriveItemsRequest>,
+    ) -> Result<Response<wire::RedriveItemsResponse>, Status> {
+        let redriven = self.redrive(request.into_inner()).await?;
+        Ok(Response::new(wire::RedriveItemsResponse { redriven }))
+    }
+
+    async fn discard_items(
+        &self,
+        request: Request<wire::DiscardItemsRequest>,
+    ) -> Result<Response<wire::DiscardItemsResponse>, Status> {
+        let discarded = self.discard(request.into_inner()).await?;
+        Ok(Response::new(wire::DiscardItemsResponse { discarded }))
+    }
+
+    async fn get_server_info(
+        &self,
+        _request: Request<wire::GetServerInfoRequest>,
+    ) -> Result<Response<wire::GetServerInfoResponse>, Status> {
+        Ok(Response::new(self.server_info()))
+    }
+}

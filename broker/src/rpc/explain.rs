@@ -1,0 +1,155 @@
+//! Items and queues, explained: the queue's own account on the wire, with a sentence for people.
+
+use std::time::Duration;
+
+use baton_proto::opaque as wire;
+use baton_queue::{Explanation, FailedAttempt, FailureReason, ItemState, Timestamp, WaitReason};
+use humantime::format_duration;
+
+use super::convert::{wire_duration, wire_reason, wire_state, wire_time};
+use crate::engine::View;
+
+/// Writes where an item stands.
+pub(super) fn wire_explanation(explained: &Explanation, now: Timestamp) -> wire::Explanation {
+    wire::Explanation {
+        item_id: explained.item.0,
+        state: wire_state(explained.state).into(),
+        wait_reason: explained
+            .wait_reason
+            .map_or(0, |reason| wire_wait(reason).into()),
+        summary: summary(explained, now),
+        published_at: explained.published_at.map(wire_time),
+        since: explained.since.map(wire_time),
+        until: explained.until.map(wire_time),
+        attempts: explained.attempts,
+        failed_attempts: explained.failed_attempts.iter().map(wire_attempt).collect(),
+        consumer: explained.consumer.as_deref().unwrap_or_default().to_owned(),
+        items_before: explained.items_before.unwrap_or(0),
+        dead_reason: explained
+            .dead_reason
+            .map_or(0, |reason| wire_reason(reason).into()),
+        bytes: u64::from(explained.size),
+        in_state: explained
+            .since
+            .map(|since| wire_duration(now.saturating_since(since))),
+    }
+}
+
+fn wire_wait(reason: WaitReason) -> wire::WaitReason {
+    match reason {
+        WaitReason::Delayed => wire::WaitReason::Delayed,
+        WaitReason::BackingOff => wire::WaitReason::BackingOff,
+        WaitReason::Paused => wire::WaitReason::Paused,
+        WaitReason::NoConsumer => wire::WaitReason::NoConsumer,
+        WaitReason::NoCredit => wire::WaitReason::NoCredit,
+        WaitReason::BehindOthers => wire::WaitReason::BehindOthers,
+    }
+}
+
+fn wire_attempt(failed: &FailedAttempt) -> wire::FailedAttempt {
+    wire::FailedAttempt {
+        attempt: failed.attempt,
+        consumer: failed.consumer.to_string(),
+        leased_at: Some(wire_time(failed.leased_at)),
+        ended_at: Some(wire_time(failed.ended_at)),
+        reason: wire_reason(failed.reason).into(),
+        error: failed.error.to_string(),
+    }
+}
+
+fn summary(explained: &Explanation, now: Timestamp) -> String {
+    let id = explained.item;
+    let since = explained
+        .since
+        .map_or(Duration::ZERO, |since| now.saturating_since(since));
+    let since = rounded(since);
+    let left = explained
+        .until
+        .map_or(Duration::ZERO, |until| until.saturating_since(now));
+    let left = rounded(left);
+    match explained.state {
+        ItemState::Scheduled => format!(
+            "item {id} {} for another {left}",
+            waiting(explained.wait_reason)
+        ),
+        ItemState::Ready => {
+            let before = explained.items_before.unwrap_or(0);
+            format!(
+                "item {id} is ready since {since}, {before} before it: {}",
+                waiting(explained.wait_reason)
+            )
+        }
+        ItemState::Leased => {
+            let consumer = explained
+                .consumer
+                .as_deref()
+                .unwrap_or("an unnamed consumer");
+            let attempt = explained.attempts;
+            format!(
+                "item {id} is with {consumer} since {since} (attempt {attempt}); its lease lasts another {left}"
+            )
+        }
+        ItemState::Dead => {
+            let reason = explained.dead_reason.map_or("unknown", given_up);
+            let attempts = explained.attempts;
+            format!(
+                "item {id} was given up {since} ago after {attempts} attempt(s), the last one {reason}; redrive or discard it"
+            )
+        }
+        ItemState::Done => format!("item {id} is settled for good"),
+    }
+}
+
+fn waiting(reason: Option<WaitReason>) -> &'static str {
+    match reason {
+        Some(WaitReason::Delayed) => "is delayed by its producer",
+        Some(WaitReason::BackingOff) => "backs off after a failed attempt",
+        Some(WaitReason::Paused) => "the queue is paused",
+        Some(WaitReason::NoConsumer) => "nobody consumes the queue",
+        Some(WaitReason::NoCredit) => "no consumer has credit",
+        Some(WaitReason::BehindOthers) => "others go first",
+        None => "it goes next",
+    }
+}
+
+fn given_up(reason: FailureReason) -> &'static str {
+    match reason {
+        FailureReason::Nacked => "nacked",
+        FailureReason::LeaseExpired => "ended by its lease running out",
+        FailureReason::ConsumerGone => "ended by its consumer going away",
+        FailureReason::Rejected => "rejected by its consumer",
+    }
+}
+
+/// To the millisecond: people read this.
+fn rounded(duration: Duration) -> humantime::FormattedDuration {
+    format_duration(Duration::from_millis(
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    ))
+}
+
+/// Writes how a queue stands.
+pub(super) fn wire_stats(view: &View<'_>) -> wire::QueueStats {
+    let stats = view.queue.stats(view.now);
+    wire::QueueStats {
+        scheduled: stats.scheduled,
+        ready: stats.ready,
+        leased: stats.leased,
+        dead: stats.dead,
+        bytes: stats.bytes,
+        dead_bytes: stats.dead_bytes,
+        oldest_ready_age: stats.oldest_ready_age.map(wire_duration),
+        published_total: stats.published_total,
+        duplicates_total: stats.duplicates_total,
+        delivered_total: stats.delivered_total,
+        acked_total: stats.acked_total,
+        failed_attempts_total: stats.failed_attempts_total,
+        dead_total: stats.dead_total,
+        expired_total: stats.expired_total,
+        cancelled_total: stats.cancelled_total,
+        producers: view.producers,
+        consumers: view.demand.consumers,
+        credit: view.demand.credit,
+        last_item_id: stats.last_item_id.0,
+    }
+}

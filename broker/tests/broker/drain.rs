@@ -1,0 +1,253 @@
+//! The end of a broker: no new work, settles let in, streams ended, and no longer than the grace.
+
+use std::time::{Duration, Instant};
+
+use baton_proto::v1::consume_response::Response as Answer;
+use baton_proto::v1::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_consumer_may_finish_what_is_in_hand() {
+    let mut fixture = broker().await;
+    fixture.publish("q", items(3)).await.unwrap();
+    let mut consumer = fixture.consume(start("q", 1)).await;
+    consumer.take(1).await;
+    let mut publisher = Fixture {
+        broker: broker().await.broker,
+        queues: fixture.queues.clone(),
+        admin: fixture.admin.clone(),
+    };
+    let (finished, ()) = tokio::join!(fixture.broker.shutdown(PATIENCE), async {
+        let refused = loop {
+            match publisher.publish("q", items(1)).await {
+                Err(status) => break status,
+                Ok(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_refused(&refused, Code::Unavailable, "DRAINING");
+        assert_eq!(consumer.ack(1, 1).await, [(1, 1, SettleOutcome::Ok)]);
+        assert_refused(&consumer.refusal().await, Code::Unavailable, "DRAINING");
+    });
+    assert!(finished);
+}
+
+#[tokio::test]
+async fn the_grace_is_kept_even_if_a_consumer_never_settles() {
+    let mut fixture = broker().await;
+    fixture.publish("q", items(1)).await.unwrap();
+    let mut consumer = fixture.consume(start("q", 1)).await;
+    consumer.take(1).await;
+    let begun = Instant::now();
+    let finished = fixture.broker.shutdown(Duration::from_millis(200)).await;
+    assert!(!finished);
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn an_idle_broker_stops_at_once_and_polls_are_answered() {
+    let mut fixture = broker().await;
+    let mut queues = fixture.queues.clone();
+    let request = LeaseRequest {
+        queue: "q".into(),
+        wait: seconds(60),
+        ..LeaseRequest::default()
+    };
+    let poll = async { queues.lease(request).await };
+    let (answer, finished) = tokio::join!(poll, async {
+        fixture.stats_when_exists("q").await;
+        fixture.broker.shutdown(PATIENCE).await
+    });
+    assert!(finished);
+    assert!(answer.map_or(true, |leased| leased.into_inner().items.is_empty()));
+}
+
+#[tokio::test]
+async fn a_publishers_stream_ends_with_its_confirms_in() {
+    let mut fixture = broker().await;
+    let begin = PublishStart {
+        hello: hello(),
+        queue: "q".into(),
+        producer_id: "p".into(),
+    };
+    let batch = PublishBatch {
+        first_sequence: 1,
+        items: items(2),
+    };
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    for request in [
+        publish_stream_request::Request::Start(begin),
+        publish_stream_request::Request::Batch(batch),
+    ] {
+        sender
+            .send(PublishStreamRequest {
+                sent_ns: 0,
+                request: Some(request),
+            })
+            .await
+            .unwrap();
+    }
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = fixture
+        .queues
+        .publish_stream(requests)
+        .await
+        .unwrap()
+        .into_inner();
+    fixture
+        .stats_when("q", |stats| stats.published_total == 2)
+        .await;
+    let (finished, told) = tokio::join!(fixture.broker.shutdown(PATIENCE), confirms(&mut answers));
+    assert!(finished);
+    assert_eq!(told, [(1, 2, 0)]);
+    drop(sender);
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_for_room_is_left_to_be_sent_again() {
+    let mut fixture = broker().await;
+    let config = QueueConfig {
+        max_items: 1,
+        ..QueueConfig::default()
+    };
+    fixture.create("q", config).await.unwrap();
+    let begin = PublishStart {
+        hello: hello(),
+        queue: "q".into(),
+        producer_id: "p".into(),
+    };
+    let batch = PublishBatch {
+        first_sequence: 1,
+        items: items(3),
+    };
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    for request in [
+        publish_stream_request::Request::Start(begin),
+        publish_stream_request::Request::Batch(batch),
+    ] {
+        let request = PublishStreamRequest {
+            sent_ns: 0,
+            request: Some(request),
+        };
+        sender.send(request).await.unwrap();
+    }
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let answers = fixture.queues.publish_stream(requests).await.unwrap();
+    let mut answers = answers.into_inner();
+    fixture.stats_when("q", |stats| stats.ready == 1).await;
+    let (finished, told) = tokio::join!(fixture.broker.shutdown(PATIENCE), confirms(&mut answers));
+    assert!(finished);
+    assert_eq!(told, [(1, 1, 0)], "nothing is said of what was not taken");
+    drop(sender);
+}
+
+/// All confirms until the stream ends because the broker drains.
+async fn confirms(answers: &mut tonic::Streaming<PublishStreamResponse>) -> Vec<(u64, u32, i32)> {
+    let mut told = Vec::new();
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => {
+                if let Some(publish_stream_response::Response::Confirms(some)) = answer.response {
+                    let some = some.confirms.iter();
+                    told.extend(some.map(|c| (c.first_sequence, c.count, c.error)));
+                }
+            }
+            Ok(None) => panic!("the stream ended without a reason"),
+            Err(status) => {
+                assert_refused(&status, Code::Unavailable, "DRAINING");
+                return told;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn leases_of_unary_calls_are_waited_for_too() {
+    let mut fixture = broker().await;
+    fixture.publish("q", items(1)).await.unwrap();
+    let leased = fixture.lease("q", 1).await;
+    let mut other = Fixture {
+        broker: broker().await.broker,
+        queues: fixture.queues.clone(),
+        admin: fixture.admin.clone(),
+    };
+    let settle_later = async {
+        while other.publish("q", items(1)).await.is_ok() {}
+        other.settle("q", &leased[0], ack()).await
+    };
+    let (finished, outcome) = tokio::join!(fixture.broker.shutdown(PATIENCE), settle_later);
+    assert_eq!((finished, outcome), (true, SettleOutcome::Ok));
+}
+
+#[tokio::test]
+async fn readiness_and_health_change_when_it_drains() {
+    let mut fixture = broker().await;
+    assert_eq!(http_status(&fixture, "/livez").await, 200);
+    assert_eq!(http_status(&fixture, "/readyz").await, 200);
+    let mut health = HealthClient::new(connect(&fixture.broker).await);
+    let check = || HealthCheckRequest {
+        service: "baton.v1.QueueService".into(),
+    };
+    let serving = health.check(check()).await.unwrap().into_inner().status();
+    assert_eq!(serving, ServingStatus::Serving);
+    let mut watch = health.watch(check()).await.unwrap().into_inner();
+    watch.message().await.unwrap();
+    fixture.publish("q", items(1)).await.unwrap();
+    let mut consumer = fixture.consume(start("q", 1)).await;
+    consumer.take(1).await;
+    let http = fixture.broker.http;
+    tokio::join!(fixture.broker.shutdown(PATIENCE), async {
+        let next = watch.message().await.unwrap().unwrap().status();
+        assert_eq!(next, ServingStatus::NotServing);
+        while get(http, "/readyz").await != 503 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get(http, "/livez").await, 200);
+        drop(watch);
+        drop(health);
+        assert_eq!(consumer.ack(1, 1).await, [(1, 1, SettleOutcome::Ok)]);
+    });
+}
+
+#[tokio::test]
+async fn a_draining_stream_is_told_before_it_ends() {
+    let mut fixture = broker().await;
+    fixture.publish("q", items(1)).await.unwrap();
+    let start = ConsumeRequest {
+        sent_ns: 0,
+        request: Some(consume_request::Request::Start(start("q", 1))),
+    };
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    sender.send(start).await.unwrap();
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = fixture.queues.consume(requests).await.unwrap().into_inner();
+    while !matches!(
+        answers.message().await.unwrap().unwrap().response,
+        Some(Answer::Deliveries(_))
+    ) {}
+    let (_, kind) = tokio::join!(fixture.broker.shutdown(Duration::from_millis(500)), async {
+        match answers.message().await.unwrap().unwrap().response {
+            Some(Answer::Notice(notice)) => notice.kind(),
+            other => panic!("expected a notice, got {other:?}"),
+        }
+    });
+    assert_eq!(kind, NoticeKind::Draining);
+}
+
+async fn http_status(fixture: &Fixture, path: &str) -> u16 {
+    get(fixture.broker.http, path).await
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}

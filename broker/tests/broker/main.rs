@@ -1,0 +1,13 @@
+//! The broker over real sockets, spoken to with nothing but the generated code: what any client in any language gets.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside #[test] functions are tests too"
+)]
+
+mod admin;
+mod bad_input;
+mod drain;
+mod limits;
+mod pipeline;
+mod support;

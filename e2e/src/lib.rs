@@ -1,1 +1,1 @@
-//! End-to-end tests live in tests/.
+//! End-to-end tests of the real programs, as processes: see `tests/e2e`.

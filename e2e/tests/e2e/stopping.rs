@@ -1,0 +1,113 @@
+//! Signals, closed pipes and a broker that goes away for good.
+
+use rustix::process::Signal;
+
+use crate::processes::{Broker, PATIENCE};
+
+#[tokio::test]
+async fn ctrl_c_finishes_what_is_in_hand_and_exits_130() {
+    let broker = Broker::start().await;
+    broker
+        .producer(&["q", "generate", "--count", "50"])
+        .finish()
+        .await
+        .ok();
+    let mut consumer = broker.consumer(&["q", "print", "--work", "200ms"]);
+    consumer.line().await;
+    consumer.signal(Signal::INT);
+    let consumer = consumer.finish().await;
+    assert_eq!(consumer.code, Some(130), "{consumer:?}");
+    assert!(
+        consumer.stdout.contains("items, ") || consumer.stdout.contains("item, "),
+        "{consumer:?}"
+    );
+    let stats = broker
+        .stats_when("q", |stats| stats.consumers == 0 && stats.leased == 0)
+        .await;
+    assert!((1..=3).contains(&stats.acked_total), "{stats:?}");
+    assert_eq!(
+        stats.ready + stats.acked_total,
+        50,
+        "nothing waits for a lease to run out"
+    );
+    assert_eq!(stats.failed_attempts_total, 0, "and nothing failed");
+}
+
+#[tokio::test]
+async fn a_producer_that_is_interrupted_has_confirmed_what_it_said() {
+    let broker = Broker::start().await;
+    let mut producer = broker.producer(&["q", "generate", "--count", "0", "--interval", "5ms"]);
+    for _ in 0..5 {
+        producer.line().await;
+    }
+    producer.signal(Signal::INT);
+    let producer = producer.finish().await;
+    assert_eq!(producer.code, Some(130), "{producer:?}");
+    let said = 5 + producer.stdout.matches(" -- generated item").count() as u64;
+    assert_eq!(broker.stats("q").await.published_total, said);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_error() {
+    let broker = Broker::start().await;
+    broker
+        .producer(&["q", "generate", "--count", "2000"])
+        .finish()
+        .await
+        .ok();
+    let mut consumer = broker.consumer(&["q", "print", "--raw"]);
+    consumer.line().await;
+    consumer.stop_reading();
+    let consumer = consumer.finish().await;
+    assert_eq!(
+        (consumer.code, consumer.stderr.contains("panic")),
+        (Some(0), false),
+        "{consumer:?}"
+    );
+    let stats = broker
+        .stats_when("q", |stats| stats.consumers == 0 && stats.leased == 0)
+        .await;
+    assert_eq!(stats.ready + stats.scheduled + stats.acked_total, 2000);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_told_to_stop_lets_a_consumer_finish() {
+    let mut broker = Broker::start().await;
+    broker
+        .producer(&["q", "generate", "--count", "3"])
+        .finish()
+        .await
+        .ok();
+    let _consumer = broker.consumer(&["q", "print", "--work", "300ms", "--give-up-after", "2s"]);
+    broker.stats_when("q", |stats| stats.leased > 0).await;
+    broker.wait_for_log("queue created").await;
+    assert!(broker.terminate().await.success());
+}
+
+#[tokio::test]
+async fn without_a_broker_the_programs_give_up_in_time_and_say_so() {
+    let broker = Broker::start().await;
+    let port = broker.port();
+    broker.kill().await;
+    let url = format!("http://127.0.0.1:{port}");
+    let gone = Broker::start().await;
+    for (name, process) in [
+        (
+            "producer",
+            gone.producer(&["q", "generate", "--broker", &url, "--give-up-after", "1s"]),
+        ),
+        (
+            "consumer",
+            gone.consumer(&["q", "print", "--broker", &url, "--give-up-after", "1s"]),
+        ),
+    ] {
+        let ended = tokio::time::timeout(PATIENCE, process.finish())
+            .await
+            .unwrap();
+        assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+        assert!(
+            ended.stderr.contains(&port.to_string()),
+            "{name} does not say which broker: {ended:?}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use prost_types::FieldMask;
 use tonic::{Response, Status};
 
 use crate::call::retrying;
-use crate::client::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::queue::Queue;
 

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use tonic::{Response, Status};
 
-use crate::client::Context;
+use crate::context::Context;
 use crate::error::Error;
 
 /// Calls until there is an answer: failures that may pass are retried with back-off until `give_up_after`.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
-use crate::client::Context;
+use crate::context::Context;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::settle::Outbox;

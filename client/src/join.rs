@@ -7,8 +7,8 @@ use std::time::Duration;
 use baton_proto::opaque::{JoinRequest, JoinResponse};
 
 use crate::call::retrying;
-use crate::client::Context;
 use crate::clock;
+use crate::context::Context;
 use crate::error::Error;
 
 /// Half of the longest that the broker waits, so that a connection which died is noticed.

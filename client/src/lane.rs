@@ -11,7 +11,7 @@ use baton_proto::v1::{Durability, ErrorCode};
 use bytes::Bytes;
 use tonic::Code;
 
-use crate::client::{Context, random_name};
+use crate::context::{Context, random_name};
 use crate::error::{Error, refusal};
 use crate::producer::Receipt;
 

@@ -10,8 +10,8 @@ use baton_proto::opaque::{self, SettleRequest, SettleResponse};
 use bytes::Bytes;
 
 use crate::call::retrying;
-use crate::client::Context;
 use crate::clock;
+use crate::context::Context;
 use crate::delivery::{Arrival, Delivery};
 use crate::error::Error;
 use crate::settle::{Command, Outbox, Tag, outcome};

@@ -59,6 +59,7 @@ mod call;
 mod client;
 mod clock;
 mod consumer;
+mod context;
 mod delivery;
 mod error;
 mod handler;

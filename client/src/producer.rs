@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll};
 use baton_proto::v1::Durability;
 use tokio::sync::oneshot;
 
-use crate::client::{Context, random_name};
+use crate::context::{Context, random_name};
 use crate::error::Error;
 use crate::item::Item;
 use crate::join::{self, Joined};

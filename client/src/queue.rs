@@ -9,8 +9,8 @@ use baton_proto::opaque::LeaseRequest;
 use tokio::time::Instant;
 
 use crate::call::retrying;
-use crate::client::Context;
 use crate::clock;
+use crate::context::Context;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::item::Item;

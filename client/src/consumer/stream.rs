@@ -13,8 +13,8 @@ use tonic::Streaming;
 pub(super) use baton_proto::opaque::consume_request::Request;
 
 use super::Options;
-use crate::client::{Context, OPEN_TIMEOUT, opened};
 use crate::clock::{now_ns, wire_duration};
+use crate::context::{Context, OPEN_TIMEOUT, opened};
 use crate::error::Error;
 
 /// Messages between the driver and the connection: one under way and one behind it. More would only split settles.

@@ -19,8 +19,8 @@ use super::ProducerBuilder;
 use super::unconfirmed::Unconfirmed;
 use super::window::Window;
 use crate::backoff::Patience;
-use crate::client::{Context, OPEN_TIMEOUT, opened};
 use crate::clock::now_ns;
+use crate::context::{Context, OPEN_TIMEOUT, opened};
 use crate::error::Error;
 
 /// Messages between the driver and the connection: one under way and one behind it. More would only split batches.

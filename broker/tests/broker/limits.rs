@@ -171,7 +171,7 @@ async fn a_publisher_is_not_read_from_beyond_its_window_while_the_queue_is_full(
     let all_went = timeout(Duration::from_secs(2), push).await.is_ok();
     assert!(!all_went, "the broker took everything");
     assert!(
-        (8..40).contains(&sent),
+        (4..40).contains(&sent),
         "{sent} batches went in before it stopped reading"
     );
 }

@@ -3,6 +3,7 @@
 use baton_proto::v1::*;
 use tonic::Code;
 
+use crate::publisher::Publisher;
 use crate::support::*;
 
 #[tokio::test]
@@ -422,45 +423,14 @@ async fn deleting_a_queue_tells_a_publisher_whose_batch_waits_for_room() {
         ..QueueConfig::default()
     };
     fixture.create("q", config).await.unwrap();
-    let start = PublishStart {
-        hello: hello(),
-        queue: "q".into(),
-        producer_id: "p".into(),
-    };
-    let batch = PublishBatch {
-        first_sequence: 1,
-        items: items(2),
-    };
-    let (sender, receiver) = tokio::sync::mpsc::channel(2);
-    for request in [
-        publish_stream_request::Request::Start(start),
-        publish_stream_request::Request::Batch(batch),
-    ] {
-        let request = PublishStreamRequest {
-            sent_ns: 0,
-            request: Some(request),
-        };
-        sender.send(request).await.unwrap();
-    }
-    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let answers = fixture.queues.publish_stream(requests).await.unwrap();
-    let mut answers = answers.into_inner();
+    let mut publisher = Publisher::open(&mut fixture, "q", "p").await;
+    publisher.publish(1, items(2)).await;
     fixture.stats_when("q", |stats| stats.ready == 1).await;
     let delete = DeleteQueueRequest {
         name: "q".into(),
         force: true,
     };
     fixture.admin.delete_queue(delete).await.unwrap();
-    let ended = async {
-        loop {
-            match answers.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("the stream ended without a reason"),
-                Err(status) => return status,
-            }
-        }
-    };
-    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap();
-    assert_refused(&ended, Code::NotFound, "QUEUE_NOT_FOUND");
-    drop(sender);
+    let (_, end) = publisher.ended().await;
+    assert_refused(&end, Code::NotFound, "QUEUE_NOT_FOUND");
 }

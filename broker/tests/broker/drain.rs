@@ -10,6 +10,7 @@ use tonic::Code;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
+use crate::publisher::Publisher;
 use crate::support::*;
 
 #[tokio::test]
@@ -70,42 +71,15 @@ async fn an_idle_broker_stops_at_once_and_polls_are_answered() {
 #[tokio::test]
 async fn a_publishers_stream_ends_with_its_confirms_in() {
     let mut fixture = broker().await;
-    let begin = PublishStart {
-        hello: hello(),
-        queue: "q".into(),
-        producer_id: "p".into(),
-    };
-    let batch = PublishBatch {
-        first_sequence: 1,
-        items: items(2),
-    };
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    for request in [
-        publish_stream_request::Request::Start(begin),
-        publish_stream_request::Request::Batch(batch),
-    ] {
-        sender
-            .send(PublishStreamRequest {
-                sent_ns: 0,
-                request: Some(request),
-            })
-            .await
-            .unwrap();
-    }
-    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut answers = fixture
-        .queues
-        .publish_stream(requests)
-        .await
-        .unwrap()
-        .into_inner();
+    let mut publisher = Publisher::open(&mut fixture, "q", "p").await;
+    publisher.publish(1, items(2)).await;
     fixture
         .stats_when("q", |stats| stats.published_total == 2)
         .await;
-    let (finished, told) = tokio::join!(fixture.broker.shutdown(PATIENCE), confirms(&mut answers));
-    assert!(finished);
-    assert_eq!(told, [(1, 2, 0)]);
-    drop(sender);
+    let (finished, (told, end)) =
+        tokio::join!(fixture.broker.shutdown(PATIENCE), publisher.ended());
+    assert_refused(&end, Code::Unavailable, "DRAINING");
+    assert_eq!((finished, told), (true, vec![(1, 2, 0)]));
 }
 
 #[tokio::test]
@@ -116,54 +90,14 @@ async fn a_batch_that_waits_for_room_is_left_to_be_sent_again() {
         ..QueueConfig::default()
     };
     fixture.create("q", config).await.unwrap();
-    let begin = PublishStart {
-        hello: hello(),
-        queue: "q".into(),
-        producer_id: "p".into(),
-    };
-    let batch = PublishBatch {
-        first_sequence: 1,
-        items: items(3),
-    };
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    for request in [
-        publish_stream_request::Request::Start(begin),
-        publish_stream_request::Request::Batch(batch),
-    ] {
-        let request = PublishStreamRequest {
-            sent_ns: 0,
-            request: Some(request),
-        };
-        sender.send(request).await.unwrap();
-    }
-    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let answers = fixture.queues.publish_stream(requests).await.unwrap();
-    let mut answers = answers.into_inner();
+    let mut publisher = Publisher::open(&mut fixture, "q", "p").await;
+    publisher.publish(1, items(3)).await;
     fixture.stats_when("q", |stats| stats.ready == 1).await;
-    let (finished, told) = tokio::join!(fixture.broker.shutdown(PATIENCE), confirms(&mut answers));
+    let (finished, (told, end)) =
+        tokio::join!(fixture.broker.shutdown(PATIENCE), publisher.ended());
+    assert_refused(&end, Code::Unavailable, "DRAINING");
     assert!(finished);
     assert_eq!(told, [(1, 1, 0)], "nothing is said of what was not taken");
-    drop(sender);
-}
-
-/// All confirms until the stream ends because the broker drains.
-async fn confirms(answers: &mut tonic::Streaming<PublishStreamResponse>) -> Vec<(u64, u32, i32)> {
-    let mut told = Vec::new();
-    loop {
-        match answers.message().await {
-            Ok(Some(answer)) => {
-                if let Some(publish_stream_response::Response::Confirms(some)) = answer.response {
-                    let some = some.confirms.iter();
-                    told.extend(some.map(|c| (c.first_sequence, c.count, c.error)));
-                }
-            }
-            Ok(None) => panic!("the stream ended without a reason"),
-            Err(status) => {
-                assert_refused(&status, Code::Unavailable, "DRAINING");
-                return told;
-            }
-        }
-    }
 }
 
 #[tokio::test]

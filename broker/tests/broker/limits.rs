@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use baton_proto::v1::publish_stream_request::Request as Published;
 use baton_proto::v1::publish_stream_response::Response as Answer;
 use baton_proto::v1::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
+use crate::publisher::Publisher;
 use crate::support::*;
 
 fn depth(max_items: u64) -> QueueConfig {
@@ -33,64 +31,6 @@ async fn a_full_queue_refuses_a_unary_batch_whole_and_says_when_to_retry() {
     assert_eq!(fixture.stats("q").await.ready, 2);
     let never = fixture.publish("q", items(4)).await.unwrap_err();
     assert_refused(&never, Code::InvalidArgument, "BATCH_INVALID");
-}
-
-struct Publisher {
-    sender: mpsc::Sender<PublishStreamRequest>,
-    answers: Streaming<PublishStreamResponse>,
-}
-
-impl Publisher {
-    async fn open(fixture: &mut Fixture, queue: &str, producer: &str) -> Self {
-        let (sender, receiver) = mpsc::channel(1);
-        let begin = PublishStart {
-            hello: hello(),
-            queue: queue.into(),
-            producer_id: producer.into(),
-        };
-        let open = fixture.queues.publish_stream(ReceiverStream::new(receiver));
-        let begin = PublishStreamRequest {
-            sent_ns: 0,
-            request: Some(Published::Start(begin)),
-        };
-        let (answers, _) = tokio::join!(open, sender.send(begin));
-        Self {
-            sender,
-            answers: answers.unwrap().into_inner(),
-        }
-    }
-
-    async fn publish(&self, first_sequence: u64, items: Vec<Item>) {
-        let batch = PublishBatch {
-            first_sequence,
-            items,
-        };
-        let request = PublishStreamRequest {
-            sent_ns: 0,
-            request: Some(Published::Batch(batch)),
-        };
-        self.sender.send(request).await.unwrap();
-    }
-
-    async fn next(&mut self) -> Answer {
-        let answer = timeout(PATIENCE, self.answers.message())
-            .await
-            .expect("no answer");
-        answer.unwrap().unwrap().response.unwrap()
-    }
-
-    async fn confirmed(&mut self) -> Vec<(u64, u32)> {
-        loop {
-            if let Answer::Confirms(confirms) = self.next().await {
-                assert!(confirms.confirms.iter().all(|confirm| confirm.error == 0));
-                return confirms
-                    .confirms
-                    .iter()
-                    .map(|confirm| (confirm.first_sequence, confirm.count))
-                    .collect();
-            }
-        }
-    }
 }
 
 #[tokio::test]

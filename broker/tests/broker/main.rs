@@ -7,7 +7,9 @@
 
 mod admin;
 mod bad_input;
+mod bad_streams;
 mod drain;
 mod limits;
 mod pipeline;
+mod publisher;
 mod support;

@@ -226,3 +226,18 @@ async fn a_thousand_connections_that_say_nothing_are_harmless() {
         "a silent connection is closed after a while"
     );
 }
+
+#[tokio::test]
+async fn a_unary_lease_stops_before_its_reply_is_more_than_clients_accept() {
+    let mut fixture = broker().await;
+    fixture
+        .publish("q", vec![item([0; 100_000]); 40])
+        .await
+        .unwrap();
+    let leased = fixture.lease("q", 1000).await;
+    assert_eq!(
+        leased.len(),
+        11,
+        "the item that reaches 1 MiB is the last one"
+    );
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::Running;
@@ -11,13 +11,14 @@ use crate::rpc::set_not_serving;
 
 /// How often leases of unary calls are looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// Once the streams have ended, connections get this long to close.
+/// What is kept of the grace for closing connections, at the most; a tenth of it where that is less.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 impl Running {
-    /// Drains the broker and stops it, within about `grace`. True: everything under way was finished.
+    /// Drains the broker and stops it, within `grace`. True: everything under way was finished.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
-        let deadline = Instant::now() + grace;
+        let close_wait = CLOSE_WAIT.min(grace / 10);
+        let deadline = Instant::now() + (grace - close_wait);
         info!(
             streams = self.streams.len(),
             ?grace,
@@ -36,18 +37,12 @@ impl Running {
             );
         }
         let settled = settled && self.unary_settled(deadline).await;
+        let close_by = Instant::now() + close_wait;
         self.stop.cancel();
-        self.tell_losses().await;
-        let stopped = timeout_at(deadline + CLOSE_WAIT, self.engine.stop())
-            .await
-            .is_ok();
+        self.tell_losses(close_by).await;
+        let stopped = timeout_at(close_by, self.engine.stop()).await.is_ok();
         let close = async { while self.servers.join_next().await.is_some() {} };
-        let closed = timeout_at(
-            (Instant::now() + CLOSE_WAIT).min(deadline + CLOSE_WAIT),
-            close,
-        )
-        .await
-        .is_ok();
+        let closed = timeout_at(close_by, close).await.is_ok();
         if !closed {
             self.servers.abort_all();
         }
@@ -56,10 +51,8 @@ impl Running {
     }
 
     /// Memory ends with the process.
-    async fn tell_losses(&self) {
-        let held = timeout(CLOSE_WAIT, self.engine.held_items())
-            .await
-            .unwrap_or(0);
+    async fn tell_losses(&self, by: Instant) {
+        let held = timeout_at(by, self.engine.held_items()).await.unwrap_or(0);
         if held > 0 {
             warn!(items = held, "these items were in memory only and are lost");
         }

@@ -100,13 +100,17 @@ impl QueueActor {
         }
         self.serve_waiting();
         for _ in 0..SERVES_PER_TURN {
-            let next = self.next_consumer();
-            if !next.is_some_and(|(session, share)| self.serve(session, share)) {
+            let Some((session, share)) = self.next_consumer() else {
                 return;
+            };
+            if !self.serve(session, share) {
+                break;
             }
         }
-        // There is more to do, after others had their turn.
-        self.wake.notify_one();
+        // There may be more to do, for others too: in a turn of its own, so that nobody is kept waiting.
+        if self.queue.ready_items() > 0 {
+            self.wake.notify_one();
+        }
     }
 
     /// Who goes next, and how many items it gets at most.
@@ -215,6 +219,7 @@ impl QueueActor {
 
     fn serve_waiting(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        let mut unserved = Vec::new();
         while self.queue.ready_items() > 0
             && let Some(WaitingLease(lease)) = waiting.next()
         {
@@ -227,12 +232,17 @@ impl QueueActor {
                 items: u32::try_from(items).unwrap_or(lease.items),
                 bytes: Some(lease.bytes),
                 lease_duration: lease.lease_duration,
-                consumer: Some(lease.consumer),
+                consumer: Some(lease.consumer.clone()),
             };
             let batch = self.take(SessionId::UNARY, want);
-            self.owe(Effect::Leased(lease.reply, batch));
+            if batch.is_empty() {
+                // What was ready had expired: it waits on.
+                unserved.push(WaitingLease(lease));
+            } else {
+                self.owe(Effect::Leased(lease.reply, batch));
+            }
         }
-        self.waiting = waiting.collect();
+        self.waiting = unserved.into_iter().chain(waiting).collect();
     }
 
     /// A caller that went away in the meantime never saw the items: they go back as if it had not asked.

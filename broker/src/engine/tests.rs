@@ -204,6 +204,31 @@ async fn a_consumer_that_left_with_credit_does_not_hold_up_the_queue() {
 }
 
 #[tokio::test]
+async fn a_long_poll_outwaits_an_item_that_expires_before_it_is_handed_out() {
+    let (_engine, queue, gate) = gated();
+    gate.open();
+    let lease = |reply| Lease {
+        consumer: "c".into(),
+        items: 1,
+        bytes: 1000,
+        lease_duration: None,
+        until: baton_queue::Timestamp(u64::MAX),
+        reply,
+    };
+    let mut poll = std::pin::pin!(queue.lease(lease));
+    assert!(poll!(&mut poll).is_pending());
+    let expired = |reply| {
+        let mut publish = one_item(reply);
+        publish.items[0].expires_at = Some(baton_queue::Timestamp(1));
+        publish
+    };
+    queue.publish(expired).await.unwrap();
+    assert!(poll!(&mut poll).is_pending(), "answered with nothing");
+    queue.publish(one_item).await.unwrap();
+    assert_eq!(poll.await.unwrap()[0].item, ItemId(2));
+}
+
+#[tokio::test]
 async fn deliveries_that_a_consumer_never_took_cost_no_attempt() {
     let (_engine, queue, gate) = gated();
     gate.open();

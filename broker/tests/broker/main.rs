@@ -9,6 +9,7 @@ mod admin;
 mod bad_input;
 mod bad_streams;
 mod drain;
+mod endings;
 mod limits;
 mod pipeline;
 mod publisher;

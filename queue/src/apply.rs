@@ -116,6 +116,9 @@ impl Queue {
     }
 
     fn apply_leased(&mut self, event: &Leased) {
+        let consumer = event.consumer.as_ref();
+        let consumer = consumer.unwrap_or_else(|| self.sessions.consumer(event.session));
+        let consumer = Arc::clone(consumer);
         self.sessions
             .hand_out(event.session, event.first_seq, event.count);
         self.totals.delivered += u64::from(event.count);
@@ -124,7 +127,7 @@ impl Queue {
             let phase = Lease {
                 session: event.session,
                 first_seq,
-                consumer: Arc::clone(&event.consumer),
+                consumer: Arc::clone(&consumer),
                 ready_at: run.ready_at(0),
                 leased_at: event.at,
                 deadline: event.deadline,

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A value for each item of a run. Clones share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// Kept on disk by position (see `codec`): never reordered or removed, new ones go last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Column<T> {
     /// All the same.
     Uniform(T),
@@ -13,7 +16,8 @@ pub enum Column<T> {
     Each {
         /// Of a longer run, of which this one may be a part.
         all: Arc<[T]>,
-        /// Where this run begins in `all`.
+        /// Where this run begins in `all`. Not stored: a part is written as its own values.
+        #[serde(skip)]
         offset: u32,
     },
 }
@@ -119,12 +123,40 @@ impl<T: Copy + Eq> Column<T> {
         Self::Each { all, offset: 0 }
     }
 
+    /// This column of `count` items without what it shares with other runs.
+    #[must_use]
+    pub(crate) fn own(self, count: u32) -> Self {
+        match &self {
+            Self::Each { all, offset } if *offset > 0 || all.len() != count as usize => {
+                let all = self.slice(count).into();
+                Self::Each { all, offset: 0 }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether the first `count` values are those of `other`.
+    pub(crate) fn begins_like(&self, other: &Self, count: u32) -> bool {
+        match (self, other) {
+            (Self::Uniform(mine), Self::Uniform(its)) => mine == its,
+            _ => (0..count).all(|index| self.at(index) == other.at(index)),
+        }
+    }
+
+    /// Whether it has exactly `count` values of its own, or one for all.
+    pub(crate) fn fits(&self, count: u32) -> bool {
+        match self {
+            Self::Uniform(_) => true,
+            Self::Each { all, offset } => *offset == 0 && all.len() == count as usize,
+        }
+    }
+
     pub(crate) const fn is_uniform(&self) -> bool {
         matches!(self, Self::Uniform(_))
     }
 
     /// The values of the first `count` items; none where they are uniform.
-    fn slice(&self, count: u32) -> &[T] {
+    pub(crate) fn slice(&self, count: u32) -> &[T] {
         match self {
             Self::Uniform(_) => &[],
             Self::Each { all, offset } => &all[*offset as usize..(*offset + count) as usize],

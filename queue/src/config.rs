@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::{
@@ -11,7 +12,8 @@ use crate::limits::{
 };
 
 /// How a queue behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// Kept on disk by position (see `codec`): a field more or less is a new version of the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// How long a consumer may work on an item before others get it. 1 s to 12 h; default 30 s.
     pub lease_duration: Duration,
@@ -35,7 +37,7 @@ pub struct Config {
 
 /// Exponential back-off with full jitter: before attempt n+1 an item waits a random time between 0 and
 /// min(max, initial * 2^(n-1)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// 0 to 12 h; default 1 s.
     pub initial: Duration,

@@ -5,11 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{DecodeError, ensure};
 use crate::id::ItemId;
 use crate::limits::ENDED_RANGES_MAX;
+use crate::snapshot::{Reader, Writer};
 
 /// How an item ended, other than by an ack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Kept on disk by position (see `snapshot`): never reordered or removed, new ones go last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum End {
     Expired,
     Cancelled,
@@ -18,7 +23,7 @@ pub(crate) enum End {
 }
 
 /// Items by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndCounts {
     pub(crate) expired: u64,
     pub(crate) cancelled: u64,
@@ -47,6 +52,11 @@ impl EndCounts {
             End::Cancelled => self.cancelled += count,
             End::Discarded => self.discarded += count,
         }
+    }
+
+    fn sum(self) -> Option<u64> {
+        let sum = self.expired.checked_add(self.cancelled)?;
+        sum.checked_add(self.discarded)
     }
 
     /// These counts, cut so that they sum up to no more than `most`.
@@ -124,6 +134,51 @@ impl Ended {
         counts
     }
 
+    /// First and last items of the ranges that are kept, ascending.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (ItemId, ItemId)> {
+        self.ranges.iter().map(|(first, (last, _))| (*first, *last))
+    }
+
+    /// All that ever ended.
+    pub(crate) fn totals(&self) -> EndCounts {
+        let mut counts = self.base;
+        for (first, (last, end)) in &self.ranges {
+            counts.add(*end, last.get() - first.get() + 1);
+        }
+        counts
+    }
+
+    pub(crate) fn store(&self, writer: &mut Writer<'_>) {
+        writer.put(&(self.base, self.base_up_to, self.ranges.len()));
+        let mut end = self.base_up_to.plus(1);
+        for (first, (last, kind)) in &self.ranges {
+            writer.put(&(first.get() - end.get(), last.get() - first.get(), kind));
+            end = last.plus(1);
+        }
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>, last_item: ItemId) -> Result<Self, DecodeError> {
+        let (base, base_up_to, count): (EndCounts, ItemId, u64) = reader.take()?;
+        let fits = base.sum().is_some_and(|sum| sum <= base_up_to.get());
+        ensure(fits && base_up_to <= last_item, "items end once")?;
+        let mut end = base_up_to.plus(1);
+        let mut ranges = reader.room(count);
+        for _ in 0..count {
+            let (gap, more, kind): (u64, u64, End) = reader.take()?;
+            let first = end.plus(gap);
+            let last = first.plus(more);
+            ensure(last <= last_item, "items were published")?;
+            ranges.push((first, (last, kind)));
+            end = last.plus(1);
+        }
+        Ok(Self {
+            ranges: ranges.into_iter().collect(),
+            base,
+            base_up_to,
+            ..Self::default()
+        })
+    }
+
     fn insert(&mut self, first: ItemId, last: ItemId, end: End) {
         let (mut first, mut last) = (first, last);
         if let Some((&from, &(to, kind))) = self.ranges.range(..first).next_back() {
@@ -198,6 +253,24 @@ mod tests {
                 discarded: 0
             }
         );
+    }
+
+    #[test]
+    fn what_is_folded_is_stored_too() {
+        let mut ended = Ended::with_capacity(1);
+        for id in [2, 4, 6] {
+            ended.add(ItemId(id), ItemId(id), End::Expired);
+        }
+        let mut bytes = Vec::new();
+        ended.store(&mut Writer::new(&mut bytes));
+        let load = |last| Ended::load(&mut Reader::new(&bytes).unwrap(), ItemId(last));
+        let restored = load(6).unwrap();
+        assert_eq!(restored.totals(), ended.totals());
+        assert_eq!(
+            (restored.base_up_to, restored.ranges),
+            (ended.base_up_to, ended.ranges)
+        );
+        assert!(load(5).is_err(), "item 6 was never published");
     }
 
     #[test]

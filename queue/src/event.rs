@@ -3,10 +3,15 @@
 //! An event says what happened with all that is needed to do it again: no configuration, clock or chance is asked when it
 //! is applied. Items are named by `first` and `count`, consecutive ids; all of them are in the state that the event needs.
 //! Replaying a queue's events in order gives an equal queue.
+//!
+//! **Events are kept on disk** (see `codec`), by position, not by name: variants of an enum here are never reordered or
+//! removed, new ones go last; what a variant or struct has stays as it is. What does not fit is a new variant or a new version
+//! of the format. `tests/fixtures` hold all this.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::column::Sizes;
 use crate::config::Config;
@@ -15,7 +20,7 @@ use crate::id::{ItemId, SessionId};
 use crate::time::Timestamp;
 
 /// Something that happened to a queue.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// New items. Scheduled where `due` is set (it is later than `at` then), else ready.
     Published(PublishedItems),
@@ -148,8 +153,78 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened.
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Published(PublishedItems { at, .. })
+            | Self::Repeated(Repeated { at, .. })
+            | Self::Leased(Leased { at, .. })
+            | Self::Extended { at, .. }
+            | Self::Acked { at, .. }
+            | Self::Failed(Failed { at, .. })
+            | Self::Released { at, .. }
+            | Self::Due { at, .. }
+            | Self::Expired { at, .. }
+            | Self::Cancelled { at, .. }
+            | Self::Redriven { at, .. }
+            | Self::Discarded { at, .. }
+            | Self::ConfigChanged { at, .. }
+            | Self::SessionOpened { at, .. }
+            | Self::SessionClosed { at, .. }
+            | Self::SessionForgotten { at, .. }
+            | Self::ProducerForgotten { at, .. }
+            | Self::KeysForgotten { at, .. } => *at,
+        }
+    }
+
+    /// Changes each of its times.
+    pub(crate) fn map_times(&mut self, map: impl Fn(&mut Timestamp)) {
+        match self {
+            Self::Published(event) => event.map_times(map),
+            Self::Failed(event) => event.map_times(map),
+            Self::Leased(Leased { at, deadline, .. })
+            | Self::Extended { at, deadline, .. }
+            | Self::SessionClosed { at, deadline, .. } => [at, deadline].into_iter().for_each(map),
+            Self::Repeated(Repeated { at, .. })
+            | Self::Acked { at, .. }
+            | Self::Released { at, .. }
+            | Self::Due { at, .. }
+            | Self::Expired { at, .. }
+            | Self::Cancelled { at, .. }
+            | Self::Redriven { at, .. }
+            | Self::Discarded { at, .. }
+            | Self::ConfigChanged { at, .. }
+            | Self::SessionOpened { at, .. }
+            | Self::SessionForgotten { at, .. }
+            | Self::ProducerForgotten { at, .. }
+            | Self::KeysForgotten { at, .. } => map(at),
+        }
+    }
+}
+
+impl PublishedItems {
+    fn map_times(&mut self, map: impl Fn(&mut Timestamp)) {
+        map(&mut self.at);
+        self.due.iter_mut().for_each(&map);
+        self.expires_at.iter_mut().for_each(&map);
+        self.keys.iter_mut().for_each(|key| map(&mut key.until));
+    }
+}
+
+impl Failed {
+    fn map_times(&mut self, map: impl Fn(&mut Timestamp)) {
+        map(&mut self.at);
+        match &mut self.next {
+            Next::Scheduled(Dues::All(due)) => map(due),
+            Next::Scheduled(Dues::Each(dues)) => Arc::make_mut(dues).iter_mut().for_each(map),
+            Next::Ready | Next::Dead => {}
+        }
+    }
+}
+
 /// See [`Event::Published`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedItems {
     /// When.
     pub at: Timestamp,
@@ -170,7 +245,7 @@ pub struct PublishedItems {
 }
 
 /// Sequences of a producer, one for each item of an event, ascending by 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerRun {
     /// Which producer.
     pub id: Arc<str>,
@@ -179,7 +254,7 @@ pub struct ProducerRun {
 }
 
 /// A dedup key and the item that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DedupKey {
     /// The item, counted from the first of the event.
     pub offset: u32,
@@ -190,7 +265,7 @@ pub struct DedupKey {
 }
 
 /// See [`Event::Repeated`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repeated {
     /// When.
     pub at: Timestamp,
@@ -203,14 +278,14 @@ pub struct Repeated {
 }
 
 /// See [`Event::Leased`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leased {
     /// When.
     pub at: Timestamp,
     /// Who has them.
     pub session: SessionId,
-    /// The name of who has them.
-    pub consumer: Arc<str>,
+    /// The name of who has them; None: the session's consumer.
+    pub consumer: Option<Arc<str>>,
     /// Number of the first lease in its session; ascending by 1.
     pub first_seq: u64,
     /// First item.
@@ -222,7 +297,7 @@ pub struct Leased {
 }
 
 /// See [`Event::Failed`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     /// When.
     pub at: Timestamp,
@@ -239,7 +314,7 @@ pub struct Failed {
 }
 
 /// Where failed items go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Next {
     /// Ready at once.
     Ready,
@@ -250,7 +325,7 @@ pub enum Next {
 }
 
 /// When each item of a run is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dues {
     /// All at the same time.
     All(Timestamp),

@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::{ERROR_BYTES_MAX, FAILED_ATTEMPTS_KEPT};
 use crate::time::Timestamp;
 
 /// Why an attempt ended without an acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Kept on disk by position (see `codec`): never reordered or removed, new ones go last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureReason {
     /// The consumer said that it failed.
     Nacked,
@@ -18,12 +21,17 @@ pub enum FailureReason {
     ConsumerGone,
     /// The consumer said that no further attempt can help.
     Rejected,
+    /// The broker was restarted while a consumer had the item.
+    BrokerRestarted,
 }
 
 impl FailureReason {
     /// Nobody settled the lease: it was taken away.
     pub const fn is_loss(self) -> bool {
-        matches!(self, Self::LeaseExpired | Self::ConsumerGone)
+        matches!(
+            self,
+            Self::LeaseExpired | Self::ConsumerGone | Self::BrokerRestarted
+        )
     }
 }
 
@@ -65,6 +73,19 @@ impl History {
     /// Oldest first.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &FailedAttempt> {
         self.failed.iter().map(AsRef::as_ref)
+    }
+
+    /// As it is shared.
+    pub(crate) fn attempts(&self) -> &[Arc<FailedAttempt>] {
+        &self.failed
+    }
+
+    /// The history of these attempts, with as many as are kept now; None: there are none.
+    pub(crate) fn of(mut failed: Vec<Arc<FailedAttempt>>) -> Option<Self> {
+        if let Some(surplus) = failed.len().checked_sub(FAILED_ATTEMPTS_KEPT) {
+            failed.drain(1..=surplus);
+        }
+        (!failed.is_empty()).then_some(Self { failed })
     }
 
     /// What the consumer of the attempt before said, if anything.

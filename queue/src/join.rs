@@ -48,6 +48,16 @@ impl Queue {
         }
     }
 
+    /// Every item that is scheduled, ready, leased or dead, as runs: those whose bodies are needed. Ascending within each
+    /// state, and the states one after the other.
+    pub fn unsettled(&self, visit: &mut dyn FnMut(ItemId, u32)) {
+        let ranges = self.scheduled.ranges().chain(self.ready.ranges());
+        let ranges = ranges.chain(self.leased.ranges());
+        ranges
+            .chain(self.dead.ranges())
+            .for_each(|(first, count)| visit(first, count));
+    }
+
     /// The lowest item that is scheduled, ready or leased. Every lower one is settled. Cheap.
     pub fn lowest_unsettled(&self) -> Option<ItemId> {
         let scheduled = self.scheduled.first().map(|run| run.items.first);

@@ -6,8 +6,10 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::codec::{DecodeError, ensure};
 use crate::id::ItemId;
 use crate::limits::DEDUP_KEYS_MAX;
+use crate::snapshot::{Reader, Writer};
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +81,33 @@ impl Keys {
                 self.items.remove(&key);
             }
         }
+    }
+
+    /// In the order in which they came, each with its item; None: a later use of the key has taken over.
+    pub(crate) fn store(&self, writer: &mut Writer<'_>) {
+        writer.put(&self.order.len());
+        for (until, key) in &self.order {
+            let current = self.items.get(key);
+            let item = current.filter(|(_, current)| current == until);
+            writer.put_base(*until);
+            writer.put(&(key, item.map(|(item, _)| item)));
+        }
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>, last_item: ItemId) -> Result<Self, DecodeError> {
+        let mut keys = Self::default();
+        let count: u64 = reader.take()?;
+        for _ in 0..count {
+            let until = reader.base()?;
+            let (key, item): (Bytes, Option<ItemId>) = reader.take()?;
+            if let Some(item) = item {
+                ensure(item <= last_item, "a key is that of an item")?;
+                let before = keys.items.insert(key.clone(), (item, until));
+                ensure(before.is_none(), "a key stands for one item")?;
+            }
+            keys.order.push_back((until, key));
+        }
+        Ok(keys)
     }
 }
 

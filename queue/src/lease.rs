@@ -22,6 +22,19 @@ pub struct Want {
     pub lease_duration: Option<Duration>,
     /// Who takes them; None: the session's consumer.
     pub consumer: Option<Arc<str>>,
+    /// No item beyond this one. None: no bound.
+    pub up_to: Option<ItemId>,
+}
+
+impl Want {
+    /// How many items from `first` on are not beyond the bound. None: not even `first`.
+    fn room_from(&self, first: ItemId) -> Option<u32> {
+        let Some(up_to) = self.up_to else {
+            return Some(u32::MAX);
+        };
+        let room = up_to.get().checked_sub(first.get())?.saturating_add(1);
+        Some(u32::try_from(room).unwrap_or(u32::MAX))
+    }
 }
 
 /// Items in a row that were handed out.
@@ -90,7 +103,7 @@ impl Queue {
         );
     }
 
-    /// Hands out ready items, lowest ids first. None while the queue is paused, and none to a session that is closed or
+    /// Hands out ready items, lowest ids first. Those at the head that have expired go. None while the queue is paused, and none to a session that is closed or
     /// unknown.
     pub fn handle_lease(
         &mut self,
@@ -102,7 +115,6 @@ impl Queue {
         let Some(known) = self.sessions.open(session).filter(|_| !self.config.paused) else {
             return Vec::new();
         };
-        let consumer = want.consumer.unwrap_or_else(|| Arc::clone(&known.consumer));
         let duration = want.lease_duration.unwrap_or(self.config.lease_duration);
         let deadline = now.saturating_add(duration);
         let mut first_seq = known.next_seq;
@@ -111,10 +123,13 @@ impl Queue {
         let mut leased = Vec::new();
         while items > 0 && bytes > 0 && self.expire_first_ready(now, events) {
             let Some(run) = self.ready.first() else { break };
-            let count = run.items.of_one_age().min(items);
+            let Some(room) = want.room_from(run.items.first) else {
+                break;
+            };
+            let count = run.items.of_one_age().min(items).min(room);
             let count = run.items.sizes.reaching(count, bytes);
             let run = leased_run(run, count, first_seq, deadline);
-            let consumer = Arc::clone(&consumer);
+            let consumer = want.consumer.clone();
             let &LeasedRun { first, .. } = &run;
             let at = now;
             let event = Leased {
@@ -230,6 +245,50 @@ mod tests {
         story.add(1);
         story.wait(SECOND);
         assert_eq!(story.lease(SessionId::UNARY, 5)[0].first, ItemId(2));
+    }
+
+    #[test]
+    fn nothing_beyond_the_bound_is_handed_out() {
+        let mut story = Story::new(Config::default());
+        story.add(10);
+        for (up_to, expected) in [(0, vec![]), (3, vec![1, 2, 3]), (4, vec![4]), (4, vec![])] {
+            let want = Want {
+                items: 10,
+                up_to: Some(ItemId(up_to)),
+                ..Want::default()
+            };
+            let unary = SessionId::UNARY;
+            let runs = story
+                .queue
+                .handle_lease(story.now, unary, want, &mut story.events);
+            let ids = runs
+                .iter()
+                .flat_map(|run| (run.first.get()..).take(run.count as usize));
+            assert_eq!(ids.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn expiry_at_the_head_does_not_carry_past_the_bound() {
+        let mut story = Story::new(Config::default());
+        let expires_at = Some(story.now);
+        let past = NewItem {
+            expires_at,
+            ..NewItem::default()
+        };
+        story.publish(None, &[past]).unwrap();
+        story.add(1);
+        let want = Want {
+            items: 2,
+            up_to: Some(ItemId(1)),
+            ..Want::default()
+        };
+        let runs = story
+            .queue
+            .handle_lease(story.now, SessionId::UNARY, want, &mut story.events);
+        assert_eq!(runs, []);
+        assert_eq!(story.queue.stats(story.now).expired_total, 1);
+        assert_eq!(story.queue.ready_items(), 1);
     }
 
     #[test]

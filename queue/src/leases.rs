@@ -46,6 +46,15 @@ impl SeqRun {
 }
 
 impl LeaseIndex {
+    /// Whether so many runs have no lease number in common.
+    pub(crate) fn are_apart(&self, runs: usize) -> bool {
+        let after = self.seqs.iter().skip(1);
+        let mut pairs = self.seqs.iter().zip(after);
+        let apart =
+            pairs.all(|((one, (last_seq, _)), (two, _))| one.0 != two.0 || *last_seq < two.1);
+        apart && self.seqs.len() == runs
+    }
+
     /// The live leases of a session within `first..=last`, cut to fit, ascending.
     pub(crate) fn within(&self, session: SessionId, first: u64, last: u64) -> Vec<SeqRun> {
         if first > last {

@@ -17,6 +17,9 @@
 //! into [`Queue::new`] gives an equal queue. After each input ask [`Queue::next_deadline`] when to tick, and
 //! [`Queue::poll_removed`] which bodies to drop. Answers are facts once their events are stored, not before.
 //!
+//! **How to keep it.** [`encode_events`] and [`Queue::snapshot`] make bytes of facts and of the whole state. After a crash:
+//! [`Queue::restore`], then [`Queue::apply`] every event since, then [`Queue::restart`].
+//!
 //! **What it keeps.** Items are kept by runs of consecutive ids, never one by one on the common path; their bodies are the
 //! caller's. Work grows with the runs that an input touches.
 //!
@@ -26,6 +29,7 @@
 
 mod admin;
 mod apply;
+mod codec;
 mod column;
 mod config;
 mod dead;
@@ -48,12 +52,14 @@ mod range_set;
 mod ready;
 mod reject;
 mod removed;
+mod restart;
 mod retry;
 mod run;
 mod run_map;
 mod scheduled;
 mod sessions;
 mod settle;
+mod snapshot;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -61,6 +67,7 @@ mod tick;
 mod time;
 
 pub use admin::{PurgeState, RedriveWhat};
+pub use codec::{DecodeError, FORMAT_VERSION, decode_events, encode_events};
 pub use column::{Column, Sizes};
 pub use config::{Backoff, Config, ConfigError};
 pub use event::{

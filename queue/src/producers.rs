@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::codec::{DecodeError, ensure};
 use crate::id::ItemId;
 use crate::limits::{PRODUCERS_MAX, SEQUENCE_RUNS_MAX};
 use crate::range_set::{Membership, RangeSet};
+use crate::snapshot::{Reader, Writer};
 use crate::time::Timestamp;
 
 /// Ordered maps, since peers choose the ids: no choice of theirs makes them slow.
@@ -112,6 +114,45 @@ impl Producer {
             self.ids.insert(sequence, IdRun { count, first });
         }
     }
+
+    fn store(&self, writer: &mut Writer<'_>) {
+        writer.put_base(self.heard_at);
+        self.seen.store(writer);
+        writer.put(&self.ids.len());
+        let mut next = 0;
+        for (first, run) in &self.ids {
+            writer.put(&(first - next, run.count, run.first));
+            next = first + (run.count - 1);
+        }
+    }
+
+    fn load(reader: &mut Reader<'_>, last_item: ItemId) -> Result<Self, DecodeError> {
+        let heard_at = reader.base()?;
+        let seen = RangeSet::load(reader, SEQUENCE_RUNS_MAX)?;
+        let count: u64 = reader.take()?;
+        let mut ids = reader.room(count);
+        let mut before = None;
+        for _ in 0..count {
+            let (gap, count, first): (u64, u64, ItemId) = reader.take()?;
+            let sequence = before.unwrap_or(0_u64).checked_add(gap);
+            let last = sequence.and_then(|first| first.checked_add(count.checked_sub(1)?));
+            let rule = "sequences ascend";
+            ensure(before.is_none() || gap > 0, rule)?;
+            let (sequence, last) = sequence
+                .zip(last)
+                .ok_or(DecodeError::Inconsistent { rule })?;
+            let published = first.plus(count - 1) <= last_item;
+            ensure(published, "a sequence is that of an item")?;
+            ids.push((sequence, IdRun { count, first }));
+            before = Some(last);
+        }
+        let ids = ids.into_iter().collect();
+        Ok(Self {
+            heard_at,
+            seen,
+            ids,
+        })
+    }
 }
 
 impl Producers {
@@ -154,6 +195,27 @@ impl Producers {
     pub(crate) fn forget(&mut self, id: &Arc<str>) {
         let known = self.known.remove(id).expect("a producer is forgotten once");
         self.idle.remove(&(known.heard_at, Arc::clone(id)));
+    }
+
+    pub(crate) fn store<'a>(&'a self, writer: &mut Writer<'a>) {
+        writer.put(&self.known.len());
+        for (id, producer) in &self.known {
+            writer.put(id.as_ref());
+            producer.store(writer);
+        }
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>, last_item: ItemId) -> Result<Self, DecodeError> {
+        let mut producers = Self::default();
+        let count: u64 = reader.take()?;
+        for _ in 0..count {
+            let id: Arc<str> = reader.take::<&str>()?.into();
+            let producer = Producer::load(reader, last_item)?;
+            producers.idle.insert((producer.heard_at, Arc::clone(&id)));
+            let before = producers.known.insert(id, producer);
+            ensure(before.is_none(), "a producer is known once")?;
+        }
+        Ok(producers)
     }
 }
 

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::codec::{DecodeError, ensure};
+use crate::snapshot::{Reader, Writer};
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RangeSet {
     /// First to last; they neither overlap nor touch.
@@ -67,6 +70,42 @@ impl RangeSet {
             self.floor = self.floor.max(last);
         }
     }
+
+    /// The highest number.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.ranges.last_key_value().map(|(_, last)| *last)
+    }
+
+    pub(crate) fn store(&self, writer: &mut Writer<'_>) {
+        writer.put(&(self.floor, self.ranges.len()));
+        let mut before = 0;
+        for (first, last) in &self.ranges {
+            writer.put(&(first - before, last - first));
+            before = *last;
+        }
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>, capacity: usize) -> Result<Self, DecodeError> {
+        let (floor, count): (u64, u64) = reader.take()?;
+        let mut ranges = reader.room(count);
+        let mut before = None;
+        for _ in 0..count {
+            let (gap, more): (u64, u64) = reader.take()?;
+            let first = before.unwrap_or(0_u64).checked_add(gap);
+            let last = first.and_then(|first| first.checked_add(more));
+            let apart = before.is_none() || gap > 1;
+            let rule = "ranges neither overlap nor touch";
+            ensure(apart, rule)?;
+            let range = first.zip(last).ok_or(DecodeError::Inconsistent { rule })?;
+            ranges.push(range);
+            before = last;
+        }
+        Ok(Self {
+            ranges: ranges.into_iter().collect(),
+            capacity,
+            floor,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +133,28 @@ mod tests {
         assert_eq!(set.at(10), (Membership::Forgotten, 11));
         assert_eq!(set.at(12), (Membership::Absent, 19));
         assert_eq!(set.at(20), (Membership::Present, 21));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_stored_too() {
+        let mut set = RangeSet::with_capacity(2);
+        for first in [10, 20, 30, 1000] {
+            set.insert(first, first + 1);
+        }
+        let mut bytes = Vec::new();
+        set.store(&mut Writer::new(&mut bytes));
+        let mut reader = Reader::new(&bytes).unwrap();
+        assert_eq!(RangeSet::load(&mut reader, 2), Ok(set));
+    }
+
+    #[test]
+    fn ranges_that_touch_are_refused() {
+        let mut bytes = Vec::new();
+        let set: [u64; 6] = [0, 2, 5, 0, 1, 0]; // floor, ranges, 5..=5, 6..=6
+        let mut writer = Writer::new(&mut bytes);
+        set.iter().for_each(|number| writer.put(number));
+        let mut reader = Reader::new(&bytes).unwrap();
+        assert!(RangeSet::load(&mut reader, 2).is_err());
     }
 
     #[test]

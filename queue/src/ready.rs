@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::ItemId;
+use crate::queue::Queue;
 use crate::run::{Index, Items, Phase, Run};
 use crate::time::Timestamp;
 
@@ -27,6 +28,19 @@ impl Run<Ready> {
             Since::Published => self.items.published_at.at(index),
             Since::At(at) => at,
         }
+    }
+}
+
+impl Queue {
+    /// The ready items after `after` in the order in which they are handed out, as runs: the first item, how many, and their
+    /// bytes. What has expired is among them until a tick or a lease notices.
+    pub fn ready_runs(&self, after: ItemId) -> impl Iterator<Item = (ItemId, u32, u64)> {
+        self.ready.after(after).map(move |Run { items, .. }| {
+            let first = items.first.max(after.plus(1));
+            let skipped = first.since(items.first);
+            let count = items.count - skipped;
+            (first, count, items.sizes.skip(skipped).total(count))
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::id::ItemId;
 use crate::time::Timestamp;
 
 /// What is known of the items of a run, whatever state they are in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Items {
     pub(crate) first: ItemId,
     /// At least 1.
@@ -84,6 +84,19 @@ impl Items {
             expires_at: self.expires_at.map(|at| at.shortest(self.count)),
             ..self
         }
+    }
+
+    fn begin_like(&self, other: &Self, count: u32) -> bool {
+        let expire_alike = match (&self.expires_at, &other.expires_at) {
+            (Some(mine), Some(its)) => mine.begins_like(its, count),
+            (mine, its) => mine.is_none() && its.is_none(),
+        };
+        expire_alike
+            && self.first == other.first
+            && self.sizes.begins_like(&other.sizes, count)
+            && self.published_at.begins_like(&other.published_at, count)
+            && (self.attempts, self.forgiven) == (other.attempts, other.forgiven)
+            && self.history == other.history
     }
 
     fn joined(&self, next: &Self) -> Option<Self> {
@@ -161,7 +174,7 @@ pub(crate) trait Index<P>: Default {
 }
 
 /// A run of items in one state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run<P> {
     pub(crate) items: Items,
     pub(crate) phase: P,
@@ -188,6 +201,19 @@ impl<P: Phase> Run<P> {
         };
         let phase = self.phase.skip(count);
         Self { items, phase }
+    }
+
+    /// Whether the first `count` items are the same ones as those of `other`, with the same fate.
+    pub(crate) fn begins_like(&self, other: &Self, count: u32) -> bool
+    where
+        P: PartialEq,
+    {
+        self.phase == other.phase && self.items.begin_like(&other.items, count)
+    }
+
+    /// The items after the first `count`, if any.
+    pub(crate) fn rest(&mut self, count: u32) -> Option<Self> {
+        (count < self.items.count).then(|| self.cut(count))
     }
 
     /// This run and the next as one, where nothing tells them apart.

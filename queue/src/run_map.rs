@@ -16,10 +16,21 @@ pub(crate) struct RunMap<P: Phase> {
     bytes: u64,
 }
 
-/// The index follows from the runs.
+/// The same of every item, wherever runs are cut: what was joined for free may be apart after a restore. The index follows
+/// from the runs.
 impl<P: Phase + PartialEq> PartialEq for RunMap<P> {
     fn eq(&self, other: &Self) -> bool {
-        (self.count, self.bytes) == (other.count, other.bytes) && self.runs == other.runs
+        let (mut mine, mut others) = (self.runs.values(), other.runs.values());
+        let (mut one, mut two) = (mine.next().cloned(), others.next().cloned());
+        while let (Some(left), Some(right)) = (&mut one, &mut two) {
+            let count = left.items.count.min(right.items.count);
+            if !left.begins_like(right, count) {
+                return false;
+            }
+            one = left.rest(count).or_else(|| mine.next().cloned());
+            two = right.rest(count).or_else(|| others.next().cloned());
+        }
+        one.is_none() && two.is_none() && (self.count, self.bytes) == (other.count, other.bytes)
     }
 }
 
@@ -55,6 +66,29 @@ impl<P: Phase> RunMap<P> {
     /// Ascending by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Run<P>> {
         self.runs.values()
+    }
+
+    /// Runs as they were, ascending. None: their bytes cannot be summed up.
+    pub(crate) fn of(runs: Vec<Run<P>>) -> Option<Self> {
+        let mut map = Self::default();
+        for run in &runs {
+            map.index.add(run);
+            map.count += u64::from(run.items.count);
+            map.bytes = map.bytes.checked_add(run.items.bytes())?;
+        }
+        let runs = runs.into_iter();
+        map.runs = runs.map(|run| (run.items.first, run)).collect();
+        Some(map)
+    }
+
+    /// Runs, not items.
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// First items and how many follow on them, ascending.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (ItemId, u32)> {
+        self.iter().map(|run| (run.items.first, run.items.count))
     }
 
     /// The run that the item is in.

@@ -8,9 +8,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::codec::{COUNTER_MAX, DecodeError, ensure};
 use crate::id::SessionId;
+use crate::leases::Lease;
 use crate::limits::{ENDED_SESSIONS_MAX, LOST_RANGES_MAX};
 use crate::range_set::RangeSet;
+use crate::run_map::RunMap;
+use crate::snapshot::{Reader, Writer};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Session {
@@ -32,6 +36,23 @@ impl Session {
             closed: false,
             lost,
         }
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<(SessionId, Self), DecodeError> {
+        let (id, next_seq, closed): (SessionId, u64, bool) = reader.take()?;
+        let consumer = reader.name()?;
+        let lost = RangeSet::load(reader, LOST_RANGES_MAX)?;
+        let numbers = 1..COUNTER_MAX;
+        let given_out = lost.last().is_none_or(|last| last < next_seq);
+        let in_order = numbers.contains(&next_seq) && given_out;
+        ensure(in_order, "leases are numbered in order")?;
+        let session = Self {
+            next_seq,
+            closed,
+            lost,
+            ..Self::new(consumer)
+        };
+        Ok((id, session))
     }
 }
 
@@ -77,6 +98,19 @@ impl Sessions {
         self.lingering.front().copied().filter(|_| over)
     }
 
+    /// All but the unary one, ascending.
+    pub(crate) fn streams(&self) -> Vec<SessionId> {
+        let ids = self.known.keys().copied();
+        let mut streams: Vec<_> = ids.filter(|id| *id != SessionId::UNARY).collect();
+        streams.sort_unstable();
+        streams
+    }
+
+    /// The closed session that has been without leases for the longest.
+    pub(crate) fn oldest_ended(&self) -> Option<SessionId> {
+        self.lingering.front().copied()
+    }
+
     pub(crate) fn insert(&mut self, session: SessionId, consumer: Arc<str>) {
         assert_eq!(session.get(), self.next, "sessions are numbered in order");
         self.next += 1;
@@ -120,6 +154,79 @@ impl Sessions {
         if known.closed && known.live == 0 {
             self.lingering.push_back(session);
         }
+    }
+
+    pub(crate) fn store<'a>(&'a self, writer: &mut Writer<'a>) {
+        writer.put(&(self.next, self.known.len()));
+        let ids = std::iter::once(SessionId::UNARY).chain(self.streams());
+        for id in ids {
+            let known = &self.known[&id];
+            writer.put(&(id, known.next_seq, known.closed));
+            writer.put_name(&known.consumer);
+            known.lost.store(writer);
+        }
+        writer.put(&self.lingering.len());
+        self.lingering.iter().for_each(|id| writer.put(id));
+    }
+
+    /// Without what leases they hold: see [`Sessions::reclaim`].
+    pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (next, count): (u64, u64) = reader.take()?;
+        ensure(next < COUNTER_MAX, "ids are far from their end")?;
+        let mut known = FxHashMap::default();
+        for _ in 0..count {
+            let (id, session) = Session::load(reader)?;
+            let before = known.insert(id, session);
+            let once = before.is_none() && id.get() < next;
+            ensure(once, "sessions are numbered in order")?;
+        }
+        let count: u64 = reader.take()?;
+        let mut lingering = VecDeque::new();
+        for _ in 0..count {
+            lingering.push_back(reader.take()?);
+        }
+        let sessions = Self {
+            next,
+            known,
+            lingering,
+        };
+        let unary = sessions.open(SessionId::UNARY).is_some();
+        ensure(unary, "the unary session is open")?;
+        Ok(sessions)
+    }
+
+    /// After a restore: the sessions hold these leases.
+    pub(crate) fn reclaim(&mut self, leased: &RunMap<Lease>) -> Result<(), DecodeError> {
+        let apart = leased.index().are_apart(leased.runs());
+        ensure(apart, "a lease number is given out once")?;
+        for run in leased.iter() {
+            let rule = "a session with leases is known";
+            let known = self.known.get_mut(&run.phase.session);
+            let known = known.ok_or(DecodeError::Inconsistent { rule })?;
+            let count = u64::from(run.items.count);
+            let end = run.phase.first_seq.saturating_add(count);
+            let given_out = run.phase.first_seq > 0 && end <= known.next_seq;
+            ensure(given_out, "a lease was given out")?;
+            known.live += count;
+        }
+        self.check_lingering()
+    }
+
+    fn check_lingering(&self) -> Result<(), DecodeError> {
+        let ended = |session: &Session| session.closed && session.live == 0;
+        let expected = self.known.values().filter(|known| ended(known)).count();
+        let mut lingering: Vec<_> = self.lingering.iter().copied().collect();
+        lingering.sort_unstable();
+        lingering.dedup();
+        let all = lingering.len() == expected && self.lingering.len() == expected;
+        let linger = |id: &SessionId| self.get(*id).is_some_and(ended);
+        ensure(all && lingering.iter().all(linger), "ended sessions linger")
+    }
+
+    /// Whose stream a session is.
+    pub(crate) fn consumer(&self, session: SessionId) -> &Arc<str> {
+        let known = self.known.get(&session);
+        &known.expect("a session that leases is known").consumer
     }
 
     fn known_mut(&mut self, session: SessionId) -> &mut Session {

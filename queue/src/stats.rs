@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::codec::COUNTER_MAX;
 use crate::id::{ItemId, SessionId};
 use crate::queue::Queue;
 use crate::time::Timestamp;
@@ -48,7 +51,8 @@ pub struct Stats {
 }
 
 /// What happened since the queue was made, but for `published`, which is the last item's id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+// Kept on disk by position (see `snapshot`): a field more or less is a new version of the format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) duplicates: u64,
     pub(crate) delivered: u64,
@@ -59,6 +63,29 @@ pub(crate) struct Totals {
     pub(crate) cancelled: u64,
     pub(crate) redriven: u64,
     pub(crate) discarded: u64,
+}
+
+impl Totals {
+    /// Whether all of them can go on counting.
+    pub(crate) fn are_bounded(&self) -> bool {
+        let Self {
+            duplicates,
+            delivered,
+            acked,
+            failed_attempts,
+            dead,
+            expired,
+            cancelled,
+            redriven,
+            discarded,
+        } = *self;
+        let unlike = [duplicates, delivered, failed_attempts, dead, redriven];
+        let ends = [acked, expired, cancelled, discarded];
+        unlike
+            .iter()
+            .chain(&ends)
+            .all(|total| *total <= COUNTER_MAX)
+    }
 }
 
 impl Queue {

@@ -10,12 +10,43 @@ pub(crate) fn everything(harness: &Harness) {
         harness.replica == harness.queue,
         "events alone give the same queue"
     );
+    assert!(
+        harness.reader == harness.queue,
+        "events that were bytes give it too"
+    );
+    bodies(harness);
     stats(harness);
     items(harness);
     removed(harness);
     joins(harness);
     lists(harness);
     deadlines(harness);
+}
+
+fn bodies(harness: &Harness) {
+    let (queue, model) = (&harness.queue, &harness.model);
+    let mut found = Vec::new();
+    queue.unsettled(&mut |first, count| found.extend((first.get()..).take(count as usize)));
+    found.sort_unstable();
+    let kept = (1..).zip(&model.items).map(|(id, _)| id);
+    let kept = kept.filter(|id| queue.state_of(ItemId(*id)) != Some(ItemState::Done));
+    assert_eq!(found, kept.collect::<Vec<_>>());
+    let after = model.items.len() as u64 / 3;
+    let mut next = after;
+    let mut ready = Vec::new();
+    for (first, count, bytes) in queue.ready_runs(ItemId(after)) {
+        assert!(first.get() > next, "runs are in hand-out order");
+        let ids = (first.get()..).take(count as usize);
+        let indices: Vec<_> = ids
+            .map(|id| usize::try_from(id - 1).expect("small"))
+            .collect();
+        assert_eq!(bytes, model.bytes(&indices));
+        next = first.get() + u64::from(count) - 1;
+        ready.extend(indices);
+    }
+    let expected = model.within(ItemState::Ready).into_iter();
+    let expected: Vec<_> = expected.filter(|index| *index as u64 >= after).collect();
+    assert_eq!(ready, expected);
 }
 
 fn stats(harness: &Harness) {

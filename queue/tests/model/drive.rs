@@ -20,6 +20,8 @@ pub(crate) struct Harness {
     pub(crate) queue: Queue,
     /// Sees the events only.
     pub(crate) replica: Queue,
+    /// Sees them after they were bytes.
+    pub(crate) reader: Queue,
     pub(crate) model: Model,
     pub(crate) removed: BTreeSet<u64>,
     /// By item: attempts that were seen so far.
@@ -36,6 +38,7 @@ impl Harness {
         Self {
             queue: Queue::new(setup.config.clone()),
             replica: Queue::new(setup.config.clone()),
+            reader: Queue::new(setup.config.clone()),
             model: Model::new(setup.config.clone(), START),
             removed: BTreeSet::new(),
             attempts: Vec::new(),
@@ -52,6 +55,7 @@ impl Harness {
         for event in &events {
             self.replica.apply(event);
         }
+        self.read(&events);
         while let Some((first, count)) = self.queue.poll_removed() {
             for id in first.get()..first.get() + u64::from(count) {
                 assert!(self.removed.insert(id), "item {id} is removed once");
@@ -102,7 +106,7 @@ impl Harness {
                 let answer = self
                     .queue
                     .handle_ack(now, id_of(session), seqs.0, seqs.1, events);
-                compare(&answer, *seqs, &outcomes);
+                self.compare(session, &answer, *seqs, &outcomes);
                 for index in at {
                     self.acked.insert(index as u64 + 1);
                     self.model.ack(index);
@@ -126,7 +130,7 @@ impl Harness {
                 let answer = self
                     .queue
                     .handle_extend(now, id, seqs.0, seqs.1, *duration, events);
-                compare(&answer, *seqs, &outcomes);
+                self.compare(session, &answer, *seqs, &outcomes);
                 at.into_iter()
                     .for_each(|index| self.model.extend(index, *duration));
             }
@@ -216,6 +220,7 @@ impl Harness {
             session,
             items,
             bytes,
+            up_to,
             duration,
         } = *op
         else {
@@ -228,13 +233,14 @@ impl Harness {
             bytes,
             lease_duration: duration,
             consumer,
+            up_to: up_to.map(ItemId),
         };
         let before = self.model.items.clone();
         let mut next_seq = self.model.sessions[session].leases.len() as u64 + 1;
         let runs = self
             .queue
             .handle_lease(self.model.now, id_of(session), want, events);
-        let expected = self.model.lease(session, items, bytes, duration);
+        let expected = self.model.lease(session, items, (bytes, up_to), duration);
         let mut given = Vec::new();
         for run in &runs {
             assert_eq!(run.first_seq, next_seq, "leases are numbered in order");
@@ -307,7 +313,7 @@ impl Harness {
         let answer = self
             .queue
             .handle_nack(now, id_of(session), seqs.0, seqs.1, nack, events);
-        compare(&answer, seqs, &outcomes);
+        self.compare(session, &answer, seqs, &outcomes);
         for index in live {
             let reason = match kind {
                 NackKind::Unstarted => {
@@ -322,6 +328,28 @@ impl Harness {
             self.model
                 .fail(index, (reason, &error), kind, || due_of(queue, index));
         }
+    }
+
+    fn compare(
+        &self,
+        session: usize,
+        answer: &[OutcomeRun],
+        seqs: (u64, u64),
+        expected: &[Outcome],
+    ) {
+        if !self.model.sessions[session].forgotten {
+            return compare(answer, seqs, expected);
+        }
+        let (first, last) = seqs;
+        let outcome = Outcome::LeaseLost;
+        assert_eq!(
+            answer,
+            [OutcomeRun {
+                first,
+                last,
+                outcome
+            }]
+        );
     }
 
     fn administer(&mut self, op: &Op, events: &mut Vec<Event>) {
@@ -366,6 +394,8 @@ impl Harness {
                 dead.into_iter()
                     .for_each(|index| self.model.items[index].at = At::Discarded);
             }
+            Op::Restore => self.restore(),
+            Op::Restart => self.restart(events),
             _ => self.configure(op, events),
         }
     }

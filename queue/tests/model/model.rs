@@ -49,6 +49,7 @@ pub(crate) struct Item {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     pub(crate) closed: bool,
+    pub(crate) forgotten: bool,
     /// By seq - 1: the item, and how the lease ended.
     pub(crate) leases: Vec<(usize, Option<Outcome>)>,
 }
@@ -246,7 +247,7 @@ impl Model {
         &mut self,
         session: usize,
         items: u32,
-        bytes: Option<u64>,
+        (bytes, up_to): (Option<u64>, Option<u64>),
         duration: Option<Duration>,
     ) -> Vec<usize> {
         let mut given = Vec::new();
@@ -265,6 +266,9 @@ impl Model {
             if item.expires_at.is_some_and(|at| at <= self.now) {
                 item.at = At::Expired;
                 continue;
+            }
+            if up_to.is_some_and(|up_to| index as u64 + 1 > up_to) {
+                break;
             }
             item.attempts += 1;
             item.at = At::Leased {
@@ -350,7 +354,9 @@ impl Model {
     ) {
         let lost = matches!(
             reason,
-            FailureReason::LeaseExpired | FailureReason::ConsumerGone
+            FailureReason::LeaseExpired
+                | FailureReason::ConsumerGone
+                | FailureReason::BrokerRestarted
         );
         self.end_lease(
             index,
@@ -426,6 +432,17 @@ impl Model {
         let window = self.config.dedup_window;
         self.producers
             .retain(|_, producer| producer.heard_at.saturating_add(window) > now);
+    }
+
+    pub(crate) fn restart(&mut self) {
+        for index in self.within(ItemState::Leased) {
+            let delay = Some(Duration::ZERO);
+            let reason = (FailureReason::BrokerRestarted, "");
+            self.fail(index, reason, NackKind::Retry { delay }, || None);
+        }
+        for session in &mut self.sessions[1..] {
+            (session.closed, session.forgotten) = (true, true);
+        }
     }
 
     pub(crate) fn purge(&mut self, state: PurgeState) -> u64 {

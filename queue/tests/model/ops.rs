@@ -43,6 +43,7 @@ pub(crate) enum Op {
         session: usize,
         items: u32,
         bytes: Option<u64>,
+        up_to: Option<u64>,
         duration: Option<Duration>,
     },
     Ack {
@@ -85,6 +86,10 @@ pub(crate) enum Op {
         items: Option<u64>,
         bytes: Option<u64>,
     },
+    /// Goes on with a queue that was restored from a snapshot of this one.
+    Restore,
+    /// The same, and the consumers are gone.
+    Restart,
 }
 
 impl Setup {
@@ -138,6 +143,8 @@ impl Op {
             (22, lease().boxed()),
             (30, settle().boxed()),
             (10, admin().boxed()),
+            (4, Just(Self::Restore).boxed()),
+            (1, Just(Self::Restart).boxed()),
         ])
     }
 }
@@ -177,14 +184,16 @@ fn advance() -> impl Strategy<Value = Op> {
 fn lease() -> impl Strategy<Value = Op> {
     let bytes = option::weighted(0.3, 0_u64..60);
     let duration = option::weighted(0.3, (1_u64..9).prop_map(Duration::from_secs));
-    (0..5_usize, 0_u32..16, bytes, duration).prop_map(|(session, items, bytes, duration)| {
-        Op::Lease {
+    let up_to = option::weighted(0.2, 0_u64..60);
+    (0..5_usize, 0_u32..16, bytes, up_to, duration).prop_map(
+        |(session, items, bytes, up_to, duration)| Op::Lease {
             session,
             items,
             bytes,
+            up_to,
             duration,
-        }
-    })
+        },
+    )
 }
 
 fn settle() -> impl Strategy<Value = Op> {

@@ -90,18 +90,25 @@ pub enum ScanError {
 /// Scans one encoded item whose payload may have `payload_bytes_max` bytes.
 ///
 /// # Errors
-/// The first thing that is wrong with it. A field that appears twice counts as protobuf has it: the last one wins.
+/// The first thing that is wrong with it. A field that appears twice counts as protobuf has it: the last one wins, and of
+/// times the parts are merged.
 pub fn scan(item: &[u8], payload_bytes_max: usize) -> Result<Routing, ScanError> {
     let mut routing = Routing::default();
+    let (mut delay, mut deliver_at, mut ttl) = (None, None, None);
     let mut attributes = Attributes::default();
     let mut fields = Fields::new(item);
     while let Some(field) = fields.next()? {
         match (field.number, field.value) {
+            // One of the two.
             (4, Value::Bytes(at)) => {
-                routing.schedule = Schedule::Delay(span(&item[at], "delay")?);
+                deliver_at = None;
+                merge(&mut delay, &item[at])?;
             }
-            (5, Value::Bytes(at)) => routing.schedule = Schedule::At(instant(&item[at])?),
-            (6, Value::Bytes(at)) => routing.ttl = Some(time_to_live(&item[at])?),
+            (5, Value::Bytes(at)) => {
+                delay = None;
+                merge(&mut deliver_at, &item[at])?;
+            }
+            (6, Value::Bytes(at)) => merge(&mut ttl, &item[at])?,
             (7, Value::Bytes(at)) => {
                 text(&item[at.clone()], "dedup_key", DEDUP_KEY_BYTES_MAX)?;
                 routing.dedup_key = at;
@@ -116,6 +123,13 @@ pub fn scan(item: &[u8], payload_bytes_max: usize) -> Result<Routing, ScanError>
             _ => {}
         }
     }
+    if let Some(delay) = delay {
+        routing.schedule = Schedule::Delay(span(delay, "delay")?);
+    }
+    if let Some(at) = deliver_at {
+        routing.schedule = Schedule::At(instant(at)?);
+    }
+    routing.ttl = ttl.map(time_to_live).transpose()?;
     Ok(routing)
 }
 
@@ -171,16 +185,15 @@ impl Attributes {
     }
 }
 
-fn time_to_live(bytes: &[u8]) -> Result<Duration, ScanError> {
-    let ttl = span(bytes, "ttl")?;
+fn time_to_live(wire: Time) -> Result<Duration, ScanError> {
+    let ttl = span(wire, "ttl")?;
     if ttl.is_zero() {
         return Err(ScanError::TimeOutOfRange("ttl"));
     }
     Ok(ttl)
 }
 
-fn span(bytes: &[u8], field: &'static str) -> Result<Duration, ScanError> {
-    let (seconds, nanos) = seconds_and_nanos(bytes)?;
+fn span(Time { seconds, nanos }: Time, field: &'static str) -> Result<Duration, ScanError> {
     let seconds = u64::try_from(seconds).map_err(|_| ScanError::TimeOutOfRange(field))?;
     let nanos = u32::try_from(nanos).map_err(|_| ScanError::TimeOutOfRange(field))?;
     if nanos >= 1_000_000_000 || seconds > SCHEDULE_MAX.as_secs() {
@@ -190,8 +203,7 @@ fn span(bytes: &[u8], field: &'static str) -> Result<Duration, ScanError> {
 }
 
 /// How far ahead is checked where the clock is; here only that it is a timestamp.
-fn instant(bytes: &[u8]) -> Result<Duration, ScanError> {
-    let (seconds, nanos) = seconds_and_nanos(bytes)?;
+fn instant(Time { seconds, nanos }: Time) -> Result<Duration, ScanError> {
     let nanos = u32::try_from(nanos).map_err(|_| ScanError::TimeOutOfRange("deliver_at"))?;
     if nanos >= 1_000_000_000 {
         return Err(ScanError::TimeOutOfRange("deliver_at"));
@@ -200,19 +212,26 @@ fn instant(bytes: &[u8]) -> Result<Duration, ScanError> {
 }
 
 /// `google.protobuf.Duration` and `Timestamp` have the same two fields.
-fn seconds_and_nanos(bytes: &[u8]) -> Result<(i64, i64), ScanError> {
-    let (mut seconds, mut nanos) = (0, 0);
+#[derive(Clone, Copy, Default)]
+struct Time {
+    seconds: i64,
+    nanos: i32,
+}
+
+/// A message that appears again changes those fields that it has, and leaves the others.
+fn merge(time: &mut Option<Time>, bytes: &[u8]) -> Result<(), ScanError> {
+    let time = time.get_or_insert_default();
     let mut fields = Fields::new(bytes);
     while let Some(field) = fields.next()? {
         match (field.number, field.value) {
-            (1, Value::Varint(value)) => seconds = value.cast_signed(),
+            (1, Value::Varint(value)) => time.seconds = value.cast_signed(),
             // An int32 is the low half of its varint.
-            (2, Value::Varint(value)) => nanos = i64::from((value & 0xffff_ffff) as u32 as i32),
+            (2, Value::Varint(value)) => time.nanos = (value & 0xffff_ffff) as u32 as i32,
             (1 | 2, _) => return Err(ScanError::Malformed),
             _ => {}
         }
     }
-    Ok((seconds, nanos))
+    Ok(())
 }
 
 struct Field {
@@ -320,6 +339,41 @@ mod tests {
                 nanos: 0,
             })),
         }
+    }
+
+    // Found by fuzzing.
+    #[test]
+    fn a_time_that_appears_twice_is_merged_as_protobuf_has_it() {
+        let part = |seconds, nanos| Item {
+            schedule: Some(WireSchedule::Delay(prost_types::Duration {
+                seconds,
+                nanos,
+            })),
+            ttl: Some(prost_types::Duration { seconds, nanos }),
+            ..Item::default()
+        };
+        let twice = [part(3, 0), part(0, 5)].map(|item| item.encode_to_vec());
+        let twice = twice.concat();
+        let merged = Item::decode(&twice[..]).unwrap();
+        assert_eq!(merged, part(3, 5));
+        let routing = scan(&twice, MIB).unwrap();
+        assert_eq!(routing.schedule, Schedule::Delay(Duration::new(3, 5)));
+        assert_eq!(routing.ttl, Some(Duration::new(3, 5)));
+    }
+
+    #[test]
+    fn of_two_kinds_of_schedule_the_last_one_counts() {
+        let delay = full();
+        let at = Item {
+            schedule: Some(WireSchedule::DeliverAt(prost_types::Timestamp {
+                seconds: 9,
+                nanos: 1,
+            })),
+            ..Item::default()
+        };
+        let both = [delay, at].map(|item| item.encode_to_vec()).concat();
+        let routing = scan(&both, MIB).unwrap();
+        assert_eq!(routing.schedule, Schedule::At(Duration::new(9, 1)));
     }
 
     #[test]

@@ -13,10 +13,13 @@ use std::time::Duration;
 use baton_telemetry::logging::LogFormat;
 use clap::Parser as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 
 use self::args::Args;
 use self::file::File;
 use self::settings::Settings;
+use crate::engine::Keep;
+use crate::offline::Task;
 
 /// How a broker behaves.
 #[derive(Debug, Clone)]
@@ -29,8 +32,8 @@ pub struct Config {
     pub grace: Duration,
     /// Bytes of a payload. Default 1 MiB, at most 16 MiB.
     pub payload_bytes_max: usize,
-    /// Bytes of items in memory, over all queues. Default 4 GiB.
-    pub memory_bytes_max: usize,
+    /// Where items are kept. Default: a journal in ./baton-data.
+    pub keep: Keep,
     /// Queues come into being on their first use. Default true.
     pub auto_create: bool,
     /// Queues that are there from the start.
@@ -49,6 +52,15 @@ impl Default for Config {
     }
 }
 
+/// What the process is asked to do.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// To be a broker.
+    Serve(Box<Config>),
+    /// To look after a data directory.
+    Offline(Task),
+}
+
 /// Why the process ends before it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
@@ -58,11 +70,11 @@ pub enum Stop {
     Usage(String),
 }
 
-/// Reads the configuration of this process.
+/// Reads what this process is asked to do, and its configuration.
 ///
 /// # Errors
 /// See [`Stop`].
-pub fn from_process() -> Result<Config, Stop> {
+pub fn from_process() -> Result<Command, Stop> {
     from(std::env::args_os(), |path| {
         std::fs::read_to_string(path).map_err(|error| error.to_string())
     })
@@ -71,8 +83,8 @@ pub fn from_process() -> Result<Config, Stop> {
 fn from(
     arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
     read: impl FnOnce(&str) -> Result<String, String>,
-) -> Result<Config, Stop> {
-    let args = Args::try_parse_from(arguments).map_err(|error| {
+) -> Result<Command, Stop> {
+    let mut args = Args::try_parse_from(arguments).map_err(|error| {
         let text = error.render().to_string();
         if error.use_stderr() {
             Stop::Usage(text)
@@ -80,6 +92,10 @@ fn from(
             Stop::Asked(text)
         }
     })?;
+    if let Some(offline) = args.command.take() {
+        let (task, problems) = offline.task();
+        return ended(problems).map(|()| Command::Offline(task));
+    }
     let mut problems = Vec::new();
     let file = match &args.config {
         Some(path) => match read(path) {
@@ -94,11 +110,16 @@ fn from(
     let settings = args.settings().or(file.settings);
     let (config, found) = settings.resolve();
     problems.extend(found);
+    ended(problems)?;
+    Ok(Command::Serve(Box::new(Config {
+        queues: file.queues,
+        ..config
+    })))
+}
+
+fn ended(problems: Vec<String>) -> Result<(), Stop> {
     if problems.is_empty() {
-        return Ok(Config {
-            queues: file.queues,
-            ..config
-        });
+        return Ok(());
     }
     let count = problems.len();
     let list = problems
@@ -119,15 +140,73 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Has memory taken by pages of 4 KiB. In huge ones, of which the allocator asks for, what a burst took would stay resident
+/// as long as one small thing lives in each 2 MiB.
+pub fn refuse_huge_pages() {
+    // Where the system does not know it, it serves too.
+    let _ = disable_transparent_huge_pages(true);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn serve(command: Command) -> Config {
+        match command {
+            Command::Serve(config) => *config,
+            Command::Offline(task) => panic!("expected to serve, got {task:?}"),
+        }
+    }
 
     fn with(arguments: &[&str], file: &str) -> Result<Config, Stop> {
         let arguments = ["baton-broker", "--config", "baton.toml"]
             .iter()
             .chain(arguments);
-        from(arguments.copied(), |_| Ok(file.to_owned()))
+        from(arguments.copied(), |_| Ok(file.to_owned())).map(serve)
+    }
+
+    fn offline(arguments: &[&str]) -> Result<Task, Stop> {
+        let arguments = ["baton-broker"].iter().chain(arguments);
+        match from(arguments.copied(), |_| Err("no file is asked for".into()))? {
+            Command::Offline(task) => Ok(task),
+            Command::Serve(config) => panic!("expected a task, got {config:?}"),
+        }
+    }
+
+    #[test]
+    fn a_data_directory_is_checked_and_salvaged_by_subcommands() {
+        let check = offline(&["check", "--data", "d", "--json"]).unwrap();
+        assert_eq!(
+            check,
+            Task::Check {
+                data: "d".into(),
+                json: true
+            }
+        );
+        let salvage = offline(&["salvage", "--data", "d", "--into", "n"]).unwrap();
+        assert_eq!(
+            salvage,
+            Task::Salvage {
+                data: "d".into(),
+                into: "n".into(),
+                json: false
+            }
+        );
+        let all = offline(&["salvage", "--data", "", "--into", ""]);
+        assert!(
+            matches!(all, Err(Stop::Usage(text)) if text.contains("--data") && text.contains("--into"))
+        );
+        for wrong in [
+            &["salvage", "--data", "d"][..],
+            &["--memory", "check"],
+            &["check", "--grace", "1s"],
+        ] {
+            assert!(matches!(offline(wrong), Err(Stop::Usage(_))), "{wrong:?}");
+        }
+        let help = offline(&["--help"]);
+        assert!(
+            matches!(help, Err(Stop::Asked(text)) if text.contains("check") && text.contains("salvage"))
+        );
     }
 
     fn problems(arguments: &[&str], file: &str) -> String {
@@ -139,7 +218,9 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_a_sound_configuration() {
-        let config = from(["baton-broker"], |_| Err("no file is asked for".into())).unwrap();
+        let config = from(["baton-broker"], |_| Err("no file is asked for".into()))
+            .map(serve)
+            .unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
         assert_eq!(config.http.to_string(), "127.0.0.1:7401");
         assert_eq!(config.grace, Duration::from_secs(10));
@@ -179,6 +260,54 @@ mod tests {
         assert!(
             matches!(missing, Err(Stop::Usage(text)) if text.contains("x.toml") && text.contains("no such file"))
         );
+    }
+
+    #[test]
+    fn items_are_kept_on_disk_unless_memory_is_asked_for() {
+        let Keep::Journal(storage) = with(&[], "").unwrap().keep else {
+            panic!("the default keeps items on disk");
+        };
+        assert_eq!(storage.directory.to_str(), Some("./baton-data"));
+        assert_eq!(
+            (storage.segment_bytes, storage.memory_bytes_max),
+            (64 << 20, 256 << 20)
+        );
+        let small = [
+            "--data",
+            "d",
+            "--segment-size",
+            "16MiB",
+            "--memory-budget",
+            "64MiB",
+        ];
+        let Keep::Journal(storage) = with(&small, "").unwrap().keep else {
+            panic!("a directory was given");
+        };
+        assert_eq!(
+            (storage.segment_bytes, storage.memory_bytes_max),
+            (16 << 20, 64 << 20)
+        );
+        let memory = with(&["--memory"], "").unwrap().keep;
+        assert!(matches!(memory, Keep::Memory { bytes_max } if bytes_max == 4 << 30));
+    }
+
+    #[test]
+    fn settings_that_would_do_nothing_or_harm_are_problems() {
+        let table: [(&[&str], &str); 6] = [
+            (&["--memory-limit", "1GiB"], "with --memory"),
+            (&["--memory", "--memory-budget", "1GiB"], "without --memory"),
+            (&["--memory", "--segment-size", "64MiB"], "without --memory"),
+            (&["--memory", "--data", "d"], "--data"),
+            (&["--segment-size", "1MiB"], "segment-size"),
+            (
+                &["--segment-size", "8MiB", "--max-payload", "16MiB"],
+                "max-payload",
+            ),
+        ];
+        for (flags, part) in table {
+            let text = problems(flags, "");
+            assert!(text.contains(part), "{flags:?}: {text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use baton_proto::v1::Durability;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
@@ -52,6 +53,9 @@ impl Running {
 
     /// Memory ends with the process.
     async fn tell_losses(&self, by: Instant) {
+        if self.engine.durability() != Durability::Memory {
+            return;
+        }
         let held = timeout_at(by, self.engine.held_items()).await.unwrap_or(0);
         if held > 0 {
             warn!(items = held, "these items were in memory only and are lost");

@@ -1,7 +1,8 @@
 //! The engine: all queues of one broker. Finds and makes queues, and hands out [`QueueHandle`]s to them.
 //!
 //! Each queue is an actor of its own (`actor`); a request crosses one channel to reach it, and what it owes comes back
-//! once its commit is durable (`commit`, `pending`). Called by the `rpc` and `http` modules; knows neither.
+//! once its commit is durable (`commit`, `pending`). Commits go to memory, or through `storage` into a journal. Called by
+//! the `rpc` and `http` modules; knows neither.
 
 mod actor;
 mod bodies;
@@ -10,12 +11,17 @@ mod consumers;
 mod delivering;
 mod handle;
 mod joining;
+mod loading;
 mod outbox;
 mod pending;
 mod publishing;
 mod request;
 mod settling;
 mod shared;
+#[cfg(test)]
+mod simulation;
+mod storage;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -24,8 +30,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use baton_journal::Counters;
 use baton_proto::v1::Durability;
-use baton_queue::{Config, Queue, QueueName};
+use baton_queue::{Config, Event, Queue, QueueName, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,18 +49,46 @@ pub use self::shared::Clock;
 pub use self::token::{Epoch, Token};
 
 use self::actor::QueueActor;
-use self::commit::{CommitTarget, MemoryTarget};
 use self::shared::Shared;
+pub(crate) use self::storage::Recovery;
+pub use self::storage::StorageSettings;
+use self::storage::{RecoveredQueue, Storage};
+use self::store::Store;
 use crate::error::Error;
 use crate::limits::{MAILBOX_REQUESTS, QUEUES_MAX};
 
 /// How an engine behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EngineSettings {
     /// Queues come into being on their first use.
     pub auto_create: bool,
-    /// Bytes of items that the memory engine holds, over all queues.
-    pub memory_bytes_max: usize,
+    /// Where items are kept.
+    pub keep: Keep,
+}
+
+/// Where an engine keeps items.
+#[derive(Debug, Clone)]
+pub enum Keep {
+    /// In memory: a restart loses them.
+    Memory {
+        /// Bytes of items, over all queues.
+        bytes_max: usize,
+    },
+    /// In a journal: what was confirmed outlives crashes of the process and of the machine.
+    Journal(StorageSettings),
+}
+
+/// Whether an engine takes work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It is shutting down.
+    Draining,
+    /// No new items: the disk is full. Everything else goes on.
+    DiskFull,
+    /// Nothing: the journal failed, and the process has to begin again.
+    Failed,
 }
 
 /// A cheap handle to all queues.
@@ -66,6 +101,7 @@ pub struct Engine {
 struct Inner {
     settings: EngineSettings,
     shared: Arc<Shared>,
+    storage: Option<Arc<Storage>>,
     /// By name; held for a look-up or an insert only.
     queues: RwLock<BTreeMap<QueueName, QueueHandle>>,
     actors: TaskTracker,
@@ -73,19 +109,41 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine without queues.
-    #[must_use]
-    pub fn new(settings: EngineSettings) -> Self {
+    /// An engine with the queues that were there before, if it has a journal. Blocks while that is read.
+    ///
+    /// # Errors
+    /// The journal cannot be opened.
+    pub fn open(settings: EngineSettings) -> Result<Self, baton_journal::Error> {
+        let (shared, storage, queues) = match &settings.keep {
+            Keep::Memory { bytes_max } => {
+                let never = CancellationToken::new();
+                (Shared::new(*bytes_max, never), None, Vec::new())
+            }
+            Keep::Journal(storage) => {
+                let opened = Storage::open(storage)?;
+                let failed = opened.storage.failed().clone();
+                let mut shared = Shared::new(storage.memory_bytes_max / 2, failed);
+                shared.clock = shared.clock.not_before(opened.latest);
+                (shared, Some(Arc::new(opened.storage)), opened.queues)
+            }
+        };
         let inner = Inner {
             settings,
-            shared: Arc::new(Shared::new(settings.memory_bytes_max)),
+            shared: Arc::new(shared),
+            storage,
             queues: RwLock::default(),
             actors: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        Self {
+        let engine = Self {
             inner: Arc::new(inner),
+        };
+        if let Some(storage) = &engine.inner.storage {
+            for queue in queues {
+                engine.resume(storage, queue);
+            }
         }
+        Ok(engine)
     }
 
     /// The broker's clock.
@@ -96,14 +154,45 @@ impl Engine {
 
     /// How it behaves.
     #[must_use]
-    pub fn settings(&self) -> EngineSettings {
-        self.inner.settings
+    pub fn settings(&self) -> &EngineSettings {
+        &self.inner.settings
+    }
+
+    /// Whether it takes work.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match &self.inner.storage {
+            Some(storage) if storage.failed().is_cancelled() => Readiness::Failed,
+            _ if self.is_draining() => Readiness::Draining,
+            Some(storage) if !storage.has_room() => Readiness::DiskFull,
+            _ => Readiness::Ready,
+        }
+    }
+
+    /// Returns when the journal has failed: nothing more is stored by this process.
+    pub async fn failed(&self) {
+        match &self.inner.storage {
+            Some(storage) => storage.failed().cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What the journal did so far; none in memory.
+    #[must_use]
+    pub fn journal_counters(&self) -> Option<Counters> {
+        self.inner
+            .storage
+            .as_ref()
+            .map(|storage| storage.counters())
     }
 
     /// What a reply that says OK has outlived.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        MemoryTarget::new().durability()
+        match self.inner.settings.keep {
+            Keep::Memory { .. } => Durability::Memory,
+            Keep::Journal(_) => Durability::Fsynced,
+        }
     }
 
     /// A queue that exists.
@@ -112,6 +201,7 @@ impl Engine {
     /// The name is none, or there is no such queue.
     pub fn queue(&self, name: &str) -> Result<QueueHandle, Error> {
         let name = parse_name(name)?;
+        self.is_alive()?;
         self.find(&name)
             .ok_or_else(|| Error::QueueNotFound(name.to_string()))
     }
@@ -122,6 +212,7 @@ impl Engine {
     /// The name is none, or there is no such queue and none may be made.
     pub fn queue_or_create(&self, name: &str) -> Result<QueueHandle, Error> {
         let name = parse_name(name)?;
+        self.is_alive()?;
         if let Some(queue) = self.find(&name) {
             return Ok(queue);
         }
@@ -211,11 +302,20 @@ impl Engine {
         sum
     }
 
-    /// Ends all queues' actors.
+    /// Ends all queues' actors, and then the journal.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         self.inner.actors.close();
         self.inner.actors.wait().await;
+        if let Some(storage) = self.inner.storage.clone() {
+            // It ends where its threads do; a panic of theirs was told by themselves.
+            drop(tokio::task::spawn_blocking(move || storage.stop()).await);
+        }
+    }
+
+    fn is_alive(&self) -> Result<(), Error> {
+        let failed = self.inner.shared.has_failed();
+        (!failed).then_some(()).ok_or(Error::JournalFailed)
     }
 
     fn find(&self, name: &QueueName) -> Option<QueueHandle> {
@@ -239,11 +339,12 @@ impl Engine {
         if self.is_draining() {
             return Err(Error::Draining);
         }
+        self.is_alive()?;
         let mut queues = self.queues_mut();
         let full = queues.len() >= QUEUES_MAX;
         match queues.entry(name) {
             Entry::Occupied(mut gone) if gone.get().is_gone() => {
-                let queue = self.start(gone.key(), config, Box::new(MemoryTarget::new()));
+                let queue = self.create_queue(gone.key(), config);
                 gone.insert(queue.clone());
                 Ok(queue)
             }
@@ -254,29 +355,60 @@ impl Engine {
             }),
             Entry::Vacant(free) => {
                 info!(queue = %free.key(), "queue created");
-                let queue = self.start(free.key(), config, Box::new(MemoryTarget::new()));
+                let queue = self.create_queue(free.key(), config);
                 Ok(free.insert(queue).clone())
             }
         }
     }
 
-    fn start(
-        &self,
-        name: &QueueName,
-        config: Config,
-        commits: Box<dyn CommitTarget>,
-    ) -> QueueHandle {
+    fn create_queue(&self, name: &QueueName, config: Config) -> QueueHandle {
+        let (queue, store) = match &self.inner.storage {
+            Some(storage) => created(storage, name, config, self.clock().now()),
+            None => (Queue::new(config), Store::memory()),
+        };
+        self.start(name, queue, store)
+    }
+
+    fn resume(&self, storage: &Storage, recovered: RecoveredQueue) {
+        let name = recovered.name.clone();
+        let (queue, store) = resumed(storage, recovered, self.clock().now());
+        let handle = self.start(&name, queue, store);
+        self.queues_mut().insert(name, handle);
+    }
+
+    fn start(&self, name: &QueueName, queue: Queue, store: Store) -> QueueHandle {
         let (sender, mailbox) = mpsc::channel(MAILBOX_REQUESTS);
         let name: Arc<str> = name.as_str().into();
         let shared = self.inner.shared.clone();
-        let queue = Queue::new(config);
         // Of its own for each queue and each life of it: no token of another one ever matches.
         let epoch = Epoch(rand::random());
-        let actor = QueueActor::new(name.clone(), queue, epoch, commits, (mailbox, shared));
-        let handle = QueueHandle::new(name, epoch, sender, actor.wake.clone());
+        let bodies = store.reader.clone();
+        let actor = QueueActor::new(name.clone(), queue, epoch, store, (mailbox, shared.clone()));
+        let handle = QueueHandle::new(name, epoch, sender, actor.wake.clone(), (shared, bodies));
         self.inner.actors.spawn(actor.run(self.inner.stop.clone()));
         handle
     }
+}
+
+/// A queue that begins, with all that it takes to store it.
+fn created(storage: &Storage, name: &QueueName, config: Config, at: Timestamp) -> (Queue, Store) {
+    let target = storage.create(name);
+    let reader = storage.reader(target.stream());
+    let mut queue = Queue::new(Config::default());
+    // Even where it changes nothing: the queue is there once this is stored.
+    let created = Event::ConfigChanged { at, config };
+    queue.apply(&created);
+    (queue, Store::journal(target, reader, vec![created]))
+}
+
+/// A queue that was there before; its leases are not.
+fn resumed(storage: &Storage, recovered: RecoveredQueue, now: Timestamp) -> (Queue, Store) {
+    let target = storage.resume(&recovered);
+    let reader = storage.reader(recovered.stream);
+    let mut queue = recovered.queue;
+    let mut events = Vec::new();
+    queue.restart(now, &mut events);
+    (queue, Store::journal(target, reader, events))
 }
 
 fn parse_name(name: &str) -> Result<QueueName, Error> {

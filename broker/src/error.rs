@@ -106,6 +106,14 @@ pub enum Error {
         "the broker's memory for items is used up; wait until consumers make room, or raise --memory-limit"
     )]
     MemoryFull,
+    /// The disk under the journal.
+    #[error("the broker's disk is full; wait until consumers make room, or give it more")]
+    DiskFull,
+    /// A write or sync failed.
+    #[error(
+        "the broker's journal failed, nothing was done; it has to be restarted, repeat the call then"
+    )]
+    JournalFailed,
     /// Too many dedup keys inside the window.
     #[error(
         "the queue remembers as many dedup keys as it may; publish without a key, more slowly, or shorten the dedup window"
@@ -172,6 +180,8 @@ impl Error {
             Self::SequenceForgotten => ErrorCode::SequenceForgotten,
             Self::EtagMismatch => ErrorCode::EtagMismatch,
             Self::QueueFull | Self::MemoryFull => ErrorCode::QueueFull,
+            Self::DiskFull => ErrorCode::DiskFull,
+            Self::JournalFailed => ErrorCode::JournalFailed,
             Self::DedupFull { .. } => ErrorCode::DedupFull,
             Self::Limit { .. } => ErrorCode::LimitReached,
             Self::Draining => ErrorCode::Draining,
@@ -188,7 +198,9 @@ impl Error {
             Self::QueueFull | Self::MemoryFull | Self::Overloaded => {
                 Some(Duration::from_millis(100))
             }
-            Self::Limit { .. } | Self::Draining => Some(Duration::from_secs(1)),
+            Self::Limit { .. } | Self::Draining | Self::DiskFull | Self::JournalFailed => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -230,12 +242,14 @@ pub fn grpc(code: ErrorCode) -> Code {
             Code::FailedPrecondition
         }
         ErrorCode::EtagMismatch => Code::Aborted,
-        ErrorCode::QueueFull | ErrorCode::DedupFull | ErrorCode::LimitReached => {
-            Code::ResourceExhausted
-        }
-        ErrorCode::Draining | ErrorCode::Overloaded | ErrorCode::OutcomeUnknown => {
-            Code::Unavailable
-        }
+        ErrorCode::QueueFull
+        | ErrorCode::DedupFull
+        | ErrorCode::LimitReached
+        | ErrorCode::DiskFull => Code::ResourceExhausted,
+        ErrorCode::Draining
+        | ErrorCode::Overloaded
+        | ErrorCode::OutcomeUnknown
+        | ErrorCode::JournalFailed => Code::Unavailable,
         ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Broker::start`] binds the ports and runs everything; [`Running`] is the broker at work, and drains it. Arrows point
 //! down: `rpc` and `http` -> `engine` -> the queue state machine. `config` turns flags, environment and file into
-//! one [`Config`]. The binary is a shell around this; tests embed it.
+//! one [`Config`]. `offline` looks after a data directory that no broker has. The binary is a shell around this; tests embed it.
 
 pub mod config;
 mod connections;
@@ -11,12 +11,13 @@ pub mod engine;
 pub mod error;
 mod http;
 pub mod limits;
+pub mod offline;
 mod rpc;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use baton_proto::v1::Durability;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -27,9 +28,9 @@ use tracing::info;
 
 pub use crate::config::Config;
 use crate::connections::Listener;
-use crate::engine::{Engine, EngineSettings};
+use crate::engine::{Engine, EngineSettings, Keep, Readiness};
 use crate::limits::{CONNECTIONS_MAX, HTTP_CONNECTION_LIFETIME, HTTP_CONNECTIONS_MAX};
-use crate::rpc::{Context, GrpcServer};
+use crate::rpc::{Context, GrpcServer, set_not_serving, set_serving};
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -50,6 +51,9 @@ pub enum StartError {
         /// Why.
         source: error::Error,
     },
+    /// The data directory.
+    #[error(transparent)]
+    Journal(#[from] baton_journal::Error),
     /// The compiled contract cannot be read.
     #[error("server reflection cannot read the compiled contract: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -92,7 +96,8 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let grpc = listen(config.listen).await?;
         let http = listen(config.http).await?;
-        let engine = engine(&config)?;
+        let engine = open(&config).await?;
+        declare(&engine, &config).await?;
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let streams = TaskTracker::new();
         let context = Context {
@@ -115,11 +120,11 @@ impl Broker {
                 tracing::error!(%error, "gRPC server ended");
             }
         });
-        let (drained, stopped) = (draining.clone(), stop.clone());
+        let (watched, stopped) = (engine.clone(), stop.clone());
         servers.spawn(async move {
             if let Err(error) = http::serve(
                 Listener::new(http, HTTP_CONNECTIONS_MAX, Some(HTTP_CONNECTION_LIFETIME)),
-                drained,
+                watched,
                 stopped,
             )
             .await
@@ -127,7 +132,8 @@ impl Broker {
                 tracing::error!(%error, "HTTP server ended");
             }
         });
-        announce(grpc_address, http_address, engine.durability());
+        servers.spawn(tell_health(engine.clone(), health.clone(), stop.clone()));
+        announce(grpc_address, http_address, &engine);
         Ok(Running {
             grpc: grpc_address,
             http: http_address,
@@ -141,19 +147,73 @@ impl Broker {
     }
 }
 
-fn engine(config: &Config) -> Result<Engine, StartError> {
-    let engine = Engine::new(EngineSettings {
+async fn open(config: &Config) -> Result<Engine, StartError> {
+    let settings = EngineSettings {
         auto_create: config.auto_create,
-        memory_bytes_max: config.memory_bytes_max,
-    });
-    for (name, queue) in &config.queues {
-        let made = engine.create(name, queue.clone());
-        made.map_err(|source| StartError::Queue {
+        keep: config.keep.clone(),
+    };
+    let opening = tokio::task::spawn_blocking(move || Engine::open(settings));
+    let opened = opening
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    Ok(opened?)
+}
+
+/// Makes the declared queues, or brings those that are there in line. What was paused or closed at run time stays so.
+async fn declare(engine: &Engine, config: &Config) -> Result<(), StartError> {
+    for (name, declared) in &config.queues {
+        let failed = |source| StartError::Queue {
             name: name.clone(),
             source,
-        })?;
+        };
+        let existing = match engine.create(name, declared.clone()) {
+            Err(error::Error::QueueExists(_)) => engine.queue(name).map_err(failed)?,
+            made => {
+                made.map_err(failed)?;
+                continue;
+            }
+        };
+        let declared = declared.clone();
+        let updated = existing.act(move |view| {
+            let now = view.queue.config();
+            let paused = declared.paused || now.paused;
+            let config = baton_queue::Config {
+                paused,
+                closed: now.closed,
+                ..declared
+            };
+            let differs = *now != config;
+            view.queue.set_config(view.now, config, view.events);
+            differs
+        });
+        if updated.await.map_err(failed)? {
+            info!(queue = %name, "queue updated as declared");
+        }
     }
-    Ok(engine)
+    Ok(())
+}
+
+/// Health checks say what `/readyz` says.
+async fn tell_health(engine: Engine, health: HealthReporter, stop: CancellationToken) {
+    /// Health checks ask every few seconds.
+    const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+    let mut told = true;
+    while !stop.is_cancelled() {
+        let ready = engine.readiness() == Readiness::Ready;
+        if ready != told {
+            told = ready;
+            if ready {
+                set_serving(&health).await
+            } else {
+                set_not_serving(&health).await
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = engine.failed(), if told => {}
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -166,9 +226,25 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
-fn announce(grpc: SocketAddr, http: SocketAddr, durability: Durability) {
+fn announce(grpc: SocketAddr, http: SocketAddr, engine: &Engine) {
     let version = env!("CARGO_PKG_VERSION");
+    let durability = engine.durability();
     let durability = durability.as_str_name().trim_start_matches("DURABILITY_");
-    info!(version, %grpc, %http, engine = "memory", durability, "broker is ready");
-    info!("items live in memory only: a restart loses them");
+    match &engine.settings().keep {
+        Keep::Memory { .. } => {
+            info!(version, %grpc, %http, engine = "memory", durability, "broker is ready");
+            info!("items live in memory only: a restart loses them");
+        }
+        Keep::Journal(storage) => {
+            let data = storage.directory.display();
+            info!(version, %grpc, %http, engine = "journal", %data, durability, "broker is ready");
+        }
+    }
+}
+
+impl Running {
+    /// Returns when the disk has failed: nothing more is stored, and the process should end.
+    pub async fn failed(&self) {
+        self.engine.failed().await;
+    }
 }

@@ -77,17 +77,8 @@ impl GrpcServer {
             .add_service(queues)
             .add_service(admin);
         let server = Self { router, health };
-        server.set_serving().await;
+        set_serving(&server.health).await;
         Ok(server)
-    }
-
-    async fn set_serving(&self) {
-        self.health
-            .set_serving::<QueueServiceServer<QueueRpc>>()
-            .await;
-        self.health
-            .set_serving::<AdminServiceServer<AdminRpc>>()
-            .await;
     }
 
     /// Where its health is told.
@@ -109,6 +100,15 @@ impl GrpcServer {
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
             .await
     }
+}
+
+/// Tells health checks that the broker takes work.
+pub(crate) async fn set_serving(health: &HealthReporter) {
+    health.set_serving::<QueueServiceServer<QueueRpc>>().await;
+    health.set_serving::<AdminServiceServer<AdminRpc>>().await;
+    health
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
 }
 
 /// Tells health checks that the broker takes no more work.

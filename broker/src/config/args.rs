@@ -1,13 +1,18 @@
 //! The flags. They carry text: [`super::settings`] parses it, so that all problems are found in one go.
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 
-use super::settings::Settings;
+use super::settings::{DATA, Settings};
+use crate::offline::Task;
 
 /// Baton's broker: takes items from producers, hands them to consumers, and keeps them until they are settled.
 #[derive(Debug, Parser)]
 #[command(name = "baton-broker", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Offline>,
+
     /// Where gRPC is served [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS", env = "BATON_LISTEN")]
     listen: Option<String>,
@@ -16,11 +21,28 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS", env = "BATON_HTTP")]
     http: Option<String>,
 
-    /// Keep items in memory only; a restart loses them. The only engine so far, and therefore the default
+    /// Where items are kept: what was confirmed outlives crashes. Made if it is not there [default: ./baton-data]
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        env = "BATON_DATA",
+        conflicts_with = "memory"
+    )]
+    data: Option<String>,
+
+    /// Bytes of memory for items that are on their way to the disk or to consumers, over all queues [default: 256MiB]
+    #[arg(long, value_name = "BYTES", env = "BATON_MEMORY_BUDGET")]
+    memory_budget: Option<String>,
+
+    /// Bytes of one file of the journal, 8MiB to 1GiB; a few of them are kept spare [default: 64MiB]
+    #[arg(long, value_name = "BYTES", env = "BATON_SEGMENT_SIZE")]
+    segment_size: Option<String>,
+
+    /// Keep items in memory only, and nothing on disk: a restart loses them
     #[arg(long, env = "BATON_MEMORY", action = ArgAction::SetTrue)]
     memory: bool,
 
-    /// Bytes of items to keep in memory over all queues; beyond, publishers wait [default: 4GiB]
+    /// With --memory: bytes of items over all queues; beyond, publishers wait [default: 4GiB]
     #[arg(long, value_name = "BYTES", env = "BATON_MEMORY_LIMIT")]
     memory_limit: Option<String>,
 
@@ -53,6 +75,63 @@ pub(super) struct Args {
     log: Option<String>,
 }
 
+/// What is done instead of serving.
+#[derive(Debug, Subcommand)]
+pub(super) enum Offline {
+    /// Verify a data directory that no broker has, and change nothing: exit 0 if it is sound, 1 if not
+    Check {
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Rescue what can be read of a data directory into a new one: exit 0 if that is there
+    Salvage {
+        #[command(flatten)]
+        source: Source,
+
+        /// The new directory: not there, or empty
+        #[arg(long, value_name = "DIRECTORY")]
+        into: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Source {
+    /// The directory [default: ./baton-data]
+    #[arg(long, value_name = "DIRECTORY", env = "BATON_DATA")]
+    data: Option<String>,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Offline {
+    /// The task, and all that is wrong with it.
+    pub(super) fn task(self) -> (Task, Vec<String>) {
+        let (source, into) = match self {
+            Self::Check { source } => (source, None),
+            Self::Salvage { source, into } => (source, Some(into)),
+        };
+        let data = source.data.unwrap_or_else(|| DATA.into());
+        let mut problems = Vec::new();
+        for (name, directory) in [("data", Some(&data)), ("into", into.as_ref())] {
+            if directory.is_some_and(String::is_empty) {
+                problems.push(format!("--{name} \"\": is no directory"));
+            }
+        }
+        let (data, json) = (data.into(), source.json);
+        let task = match into {
+            None => Task::Check { data, json },
+            Some(into) => Task::Salvage {
+                data,
+                into: into.into(),
+                json,
+            },
+        };
+        (task, problems)
+    }
+}
+
 const AFTER_HELP: &str = "\
 The TOML file takes the same names without the dashes in front, and queues:
 
@@ -68,6 +147,7 @@ Exit codes:
   0    stopped as asked
   1    could not start, or broke
   64   used wrongly
+  74   the disk failed: what was confirmed is safe, start it again
   75   stopped with items in hand; their leases are lost
 
 SIGTERM and SIGINT drain; a second one stops at once.";
@@ -78,6 +158,9 @@ impl Args {
         Settings {
             listen: self.listen.clone(),
             http: self.http.clone(),
+            data: self.data.clone(),
+            memory_budget: self.memory_budget.clone(),
+            segment_size: self.segment_size.clone(),
             memory: flag(self.memory),
             memory_limit: self.memory_limit.clone(),
             max_payload: self.max_payload.clone(),

@@ -10,7 +10,8 @@ use baton_telemetry::logging::LogFormat;
 use bytesize::ByteSize;
 
 use super::Config;
-use crate::limits::{PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX};
+use crate::engine::{Keep, StorageSettings};
+use crate::limits::{COMMIT_BYTES, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, message_bytes_max};
 
 const LISTEN: &str = "127.0.0.1:7400";
 const HTTP: &str = "127.0.0.1:7401";
@@ -20,6 +21,20 @@ const GRACE_MAX: Duration = Duration::from_secs(3600);
 /// A machine that runs a queue in memory has this; one that has more can say so.
 const MEMORY_BYTES: u64 = 4 << 30;
 
+pub(super) const DATA: &str = "./baton-data";
+/// A good part of a small machine; a backlog does not need it.
+const MEMORY_BUDGET: u64 = 256 << 20;
+/// Less would let a few busy queues wait for each other.
+const MEMORY_BUDGET_MIN: u64 = 32 << 20;
+/// Fills in 0.1 s at full speed, and the last copy of an item that pins it costs no more than this.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Holds the largest commit, which has one batch of 16 MiB payloads at the most beside the others'.
+const SEGMENT_BYTES_MIN: u64 = 8 << 20;
+/// Prepared ahead, so that more would be a surprise on a small disk.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Segments are whole pages.
+const SEGMENT_UNIT: u64 = 4096;
+
 /// Less than one batch would let nobody publish.
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 
@@ -28,6 +43,9 @@ const MEMORY_BYTES_MIN: u64 = 16 << 20;
 pub(super) struct Settings {
     pub(super) listen: Option<String>,
     pub(super) http: Option<String>,
+    pub(super) data: Option<String>,
+    pub(super) memory_budget: Option<String>,
+    pub(super) segment_size: Option<String>,
     pub(super) memory: Option<String>,
     pub(super) memory_limit: Option<String>,
     pub(super) max_payload: Option<String>,
@@ -44,6 +62,9 @@ impl Settings {
         Self {
             listen: self.listen.or(others.listen),
             http: self.http.or(others.http),
+            data: self.data.or(others.data),
+            memory_budget: self.memory_budget.or(others.memory_budget),
+            segment_size: self.segment_size.or(others.segment_size),
             memory: self.memory.or(others.memory),
             memory_limit: self.memory_limit.or(others.memory_limit),
             max_payload: self.max_payload.or(others.max_payload),
@@ -60,6 +81,9 @@ impl Settings {
         Some(match name {
             "listen" => &mut self.listen,
             "http" => &mut self.http,
+            "data" => &mut self.data,
+            "memory-budget" => &mut self.memory_budget,
+            "segment-size" => &mut self.segment_size,
             "memory" => &mut self.memory,
             "memory-limit" => &mut self.memory_limit,
             "max-payload" => &mut self.max_payload,
@@ -78,34 +102,34 @@ impl Settings {
             problems: Vec::new(),
         };
         let insecure = read.switch("insecure", self.insecure);
+        let payload_bytes_max = read.bytes(
+            "max-payload",
+            self.max_payload,
+            PAYLOAD_BYTES_DEFAULT as u64,
+            1..=PAYLOAD_BYTES_MAX as u64,
+        );
+        let keep = if read.switch("memory", self.memory) {
+            read.is_unused("memory-budget", self.memory_budget, "without --memory");
+            read.is_unused("segment-size", self.segment_size, "without --memory");
+            read.memory(self.memory_limit)
+        } else {
+            read.is_unused("memory-limit", self.memory_limit, "with --memory");
+            let directory = self.data.unwrap_or_else(|| DATA.into());
+            let keep = read.journal(directory, self.memory_budget, self.segment_size);
+            read.holds_largest_commit(&keep, payload_bytes_max);
+            keep
+        };
         let config = Config {
             listen: read.address("listen", self.listen.as_deref().unwrap_or(LISTEN), insecure),
             http: read.address("http", self.http.as_deref().unwrap_or(HTTP), insecure),
             grace: read.grace(self.grace),
-            payload_bytes_max: read.bytes(
-                "max-payload",
-                self.max_payload,
-                PAYLOAD_BYTES_DEFAULT as u64,
-                1..=PAYLOAD_BYTES_MAX as u64,
-            ),
-            memory_bytes_max: read.bytes(
-                "memory-limit",
-                self.memory_limit,
-                MEMORY_BYTES,
-                MEMORY_BYTES_MIN..=u64::MAX,
-            ),
+            payload_bytes_max,
+            keep,
             auto_create: !read.switch("no-auto-create", self.no_auto_create),
             queues: Vec::new(),
             log_format: read.log_format(self.log_format),
             log: self.log.unwrap_or_else(|| "info".into()),
         };
-        if self.memory.is_some_and(|memory| memory == "false") {
-            read.problem(
-                "memory",
-                "false",
-                "there is no other engine yet; leave it out or set it to true",
-            );
-        }
         (config, read.problems)
     }
 }
@@ -127,6 +151,55 @@ impl Reader {
                 self.problem(name, other, "has to be true or false");
                 false
             }
+        }
+    }
+
+    fn is_unused(&mut self, name: &str, value: Option<String>, where_used: &str) {
+        if let Some(value) = value {
+            self.problem(name, &value, format!("only means something {where_used}"));
+        }
+    }
+
+    fn memory(&mut self, limit: Option<String>) -> Keep {
+        let range = MEMORY_BYTES_MIN..=u64::MAX;
+        let bytes_max = self.bytes("memory-limit", limit, MEMORY_BYTES, range);
+        Keep::Memory { bytes_max }
+    }
+
+    fn journal(
+        &mut self,
+        directory: String,
+        budget: Option<String>,
+        segment: Option<String>,
+    ) -> Keep {
+        let budgets = MEMORY_BUDGET_MIN..=u64::MAX;
+        let memory_bytes_max = self.bytes("memory-budget", budget, MEMORY_BUDGET, budgets);
+        let segments = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        let segment_bytes = self.bytes("segment-size", segment, SEGMENT_BYTES, segments) as u64;
+        if directory.is_empty() {
+            self.problem(
+                "data",
+                &directory,
+                "is no directory; leave it out for ./baton-data",
+            );
+        }
+        Keep::Journal(StorageSettings {
+            directory: directory.into(),
+            segment_bytes: segment_bytes / SEGMENT_UNIT * SEGMENT_UNIT,
+            memory_bytes_max,
+        })
+    }
+
+    /// A segment has to hold any commit.
+    fn holds_largest_commit(&mut self, keep: &Keep, payload_bytes_max: usize) {
+        let least = message_bytes_max(payload_bytes_max) + 4 * COMMIT_BYTES;
+        if let Keep::Journal(storage) = keep
+            && storage.segment_bytes < least as u64
+        {
+            let bytes = ByteSize(storage.segment_bytes).to_string();
+            let least = ByteSize(least as u64);
+            let fault = format!("with this --max-payload it has to be {least} at least");
+            self.problem("segment-size", &bytes, fault);
         }
     }
 

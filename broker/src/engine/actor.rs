@@ -1,15 +1,19 @@
 //! The actor of one queue: the only task that touches the queue's state.
 //!
-//! A turn takes what waits in the mailbox (up to [`TURN_REQUESTS`]), lets time pass, hands items out, and submits
-//! everything that changed as one commit. What clients are owed for it waits in the pending ledger until the commit is
-//! durable. Nothing in a turn awaits. Submodules, one concern each: publishing, delivering, settling, joining.
+//! A turn takes what waits in the mailbox (up to [`TURN_REQUESTS`] and about [`COMMIT_BYTES`]), lets time pass, hands items
+//! out, and submits everything that changed as one commit. What clients are owed for it waits in the pending ledger until
+//! the commit is durable. Nothing in a turn awaits; while the commit target has enough to do there are no turns, so that
+//! more gathers for the next one. Submodules, one concern each: publishing, delivering, settling, joining, loading.
 
+use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_queue::{Event, Queue, SessionId, Timestamp};
+use baton_queue::{Event, ItemId, Queue, SessionId, Timestamp};
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
@@ -18,6 +22,7 @@ use super::commit::{Commit, CommitPosition, CommitProgress, CommitTarget};
 use super::consumers::Consumers;
 use super::delivering::WaitingLease;
 use super::joining::Joins;
+use super::loading::Loading;
 use super::pending::Pending;
 use super::publishing::Parked;
 use super::request::{
@@ -25,9 +30,13 @@ use super::request::{
     SettleReply, Settlement, Stored, View,
 };
 use super::shared::Shared;
+use super::store::Store;
 use super::token::Epoch;
 use crate::error::Error;
-use crate::limits::TURN_REQUESTS;
+use crate::limits::{COMMIT_BYTES, TURN_REQUESTS};
+
+/// How long a queue that is stopped waits for its last commits.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
 /// What the ledger holds: something to tell a client, and where.
 pub(super) enum Effect {
@@ -61,13 +70,24 @@ pub(super) struct QueueActor {
     pub(super) served: u64,
     pub(super) shared: Arc<Shared>,
     pub(super) wake: Arc<Notify>,
+    pub(super) loading: Loading,
+    /// Bytes published in this turn.
+    pub(super) turn_bytes: usize,
+    /// Of `bodies`, as counted in `shared`.
+    counted_bytes: usize,
+    /// Done in this turn.
+    released: Vec<(u64, u32)>,
     pending: Pending<Effect>,
     submitted: CommitPosition,
-    commits: Box<dyn CommitTarget>,
+    /// The last new item of each commit under way that has any.
+    unwritten: VecDeque<(CommitPosition, ItemId)>,
+    pub(super) commits: Box<dyn CommitTarget>,
     progress: watch::Receiver<CommitProgress>,
     mailbox: mpsc::Receiver<Request>,
     was_paused: bool,
     deleted: bool,
+    /// Deleted in this turn.
+    deleting: bool,
 }
 
 impl QueueActor {
@@ -75,72 +95,118 @@ impl QueueActor {
         name: Arc<str>,
         queue: Queue,
         epoch: Epoch,
-        commits: Box<dyn CommitTarget>,
+        store: Store,
         (mailbox, shared): (mpsc::Receiver<Request>, Arc<Shared>),
     ) -> Self {
+        let written = queue.last_item();
+        let loading = store
+            .reader
+            .map_or_else(Loading::default, |reader| Loading::new(reader, written));
         Self {
             name,
             epoch,
             was_paused: queue.config().paused,
             queue,
-            bodies: Bodies::default(),
+            bodies: store.bodies,
+            loading,
+            turn_bytes: 0,
+            counted_bytes: 0,
+            released: Vec::new(),
+            unwritten: VecDeque::new(),
             consumers: Consumers::default(),
             producers: 0,
             waiting: Vec::new(),
             parked: Parked::default(),
             joins: Joins::default(),
-            events: Vec::new(),
+            events: store.events,
             now: shared.clock.now(),
             served: 0,
-            wake: Arc::new(Notify::new()),
+            wake: store.wake,
             pending: Pending::new(),
             submitted: CommitPosition::default(),
-            progress: commits.progress(),
-            commits,
+            progress: store.commits.progress(),
+            commits: store.commits,
             mailbox,
             shared,
             deleted: false,
+            deleting: false,
         }
     }
 
     /// Runs until the queue is deleted, its commits fail, or the engine stops.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        // The last one is next.
         let mut inbox = Vec::new();
         let wake = self.wake.clone();
         let mut progress = self.progress.clone();
-        while !self.deleted {
+        while !self.is_over() {
             let due = self.next_turn();
+            let free = !self.commits.is_busy();
+            let open = free && inbox.is_empty() && !self.deleted;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = progress.changed() => {}
-                taken = self.mailbox.recv_many(&mut inbox, TURN_REQUESTS) => {
+                loaded = self.loading.next() => self.take_loaded(loaded),
+                () = ready(()), if free && !inbox.is_empty() => {}
+                taken = self.mailbox.recv_many(&mut inbox, TURN_REQUESTS), if open => {
                     if taken == 0 { break }
+                    inbox.reverse();
                 }
-                () = wake.notified() => {}
-                () = sleep_until(due) => {}
+                () = wake.notified(), if free => {}
+                () = sleep_until(due), if free => {}
             }
-            self.turn(&mut inbox);
+            self.step(&mut inbox);
             if self.has_failed() {
                 error!(queue = %self.name, "commits fail: everything that waits has an unknown outcome");
                 break;
             }
         }
+        drop(timeout(FLUSH_WAIT, self.flush(&mut progress)).await);
         self.fail_pending();
-        self.refuse_waiting();
-        self.shared.stored_bytes.sub(self.bodies.bytes());
+        self.refuse_waiting(inbox);
+        self.shared.stored_bytes.change(self.counted_bytes, 0);
         debug!(queue = %self.name, "queue stopped");
     }
 
+    /// What was submitted gets durable, and whoever waits for it is told.
+    async fn flush(&mut self, progress: &mut watch::Receiver<CommitProgress>) {
+        while !self.pending.is_empty() && !self.has_failed() {
+            // The sender is the target's, which is here.
+            drop(progress.changed().await);
+            self.release();
+        }
+    }
+
+    /// Deleted, and everyone has been told.
+    pub(super) fn is_over(&self) -> bool {
+        self.deleted && self.pending.is_empty()
+    }
+
+    /// A turn, unless there is enough under way; and what became durable is told.
+    pub(super) fn step(&mut self, inbox: &mut Vec<Request>) {
+        if !self.commits.is_busy() {
+            self.turn(inbox);
+        }
+        self.release();
+    }
+
+    /// One turn; requests are taken from the end of `inbox`, and those that are too many are left there.
     fn turn(&mut self, inbox: &mut Vec<Request>) {
         self.now = self.shared.clock.now();
+        self.turn_bytes = 0;
+        self.note_written();
         self.pass_time();
-        for request in inbox.drain(..) {
+        while self.turn_bytes < COMMIT_BYTES
+            && let Some(request) = inbox.pop()
+        {
             self.handle(request);
         }
         self.drop_removed();
         self.admit_parked();
+        self.bodies.seal(&self.queue);
         self.hand_out();
+        self.load_more();
         self.answer_late_leases();
         self.tell_pauses();
         self.end_consumers();
@@ -149,7 +215,6 @@ impl QueueActor {
         self.drop_removed();
         self.keep_failed_apart();
         self.commit();
-        self.release();
     }
 
     fn handle(&mut self, request: Request) {
@@ -207,13 +272,14 @@ impl QueueActor {
             return drop(reply.send(Err(Error::QueueNotEmpty)));
         }
         self.deleted = true;
-        self.mailbox.close();
+        self.deleting = true;
         for consumer in self.consumers.by_session.values() {
             if let Some(place) = consumer.outbox.place_for_notice() {
                 place.send(ConsumeOutput::End(Err(self.not_found())));
             }
         }
-        drop(reply.send(Ok(())));
+        let answer = Box::new(move |durable| drop(reply.send(durable)));
+        self.owe(Effect::Answer(answer));
     }
 
     fn not_found(&self) -> Error {
@@ -221,7 +287,7 @@ impl QueueActor {
     }
 
     /// Answers everyone who waits, and everyone who came too late.
-    fn refuse_waiting(&mut self) {
+    fn refuse_waiting(&mut self, inbox: Vec<Request>) {
         let error = if self.deleted {
             self.not_found()
         } else {
@@ -231,6 +297,9 @@ impl QueueActor {
             lease.refuse(&error);
         }
         self.joins.refuse(&error);
+        for request in inbox.into_iter().rev() {
+            request.refuse(&error);
+        }
         self.mailbox.close();
         while let Ok(request) = self.mailbox.try_recv() {
             request.refuse(&error);
@@ -243,18 +312,25 @@ impl QueueActor {
             .next_deadline()
             .is_some_and(|due| due <= self.now)
         {
-            self.queue.tick(self.now, rand::random(), &mut self.events);
+            let random = self.shared.chance.next();
+            self.queue.tick(self.now, random, &mut self.events);
         }
     }
 
     /// Drops the bodies of settled items.
     fn drop_removed(&mut self) {
-        let before = self.bodies.bytes();
         while let Some((first, count)) = self.queue.poll_removed() {
-            self.bodies.remove(first.0, u64::from(count));
+            self.bodies.remove(first.0, count);
+            self.released.push((first.0, count));
         }
-        let freed = before - self.bodies.bytes();
-        self.shared.stored_bytes.sub(freed);
+        self.count_bytes();
+    }
+
+    /// Tells all queues together how much memory this one's bodies take.
+    pub(super) fn count_bytes(&mut self) {
+        let bytes = self.bodies.bytes();
+        self.shared.stored_bytes.change(self.counted_bytes, bytes);
+        self.counted_bytes = bytes;
     }
 
     /// Moves the bodies of failed items, which are going to stay for a while, out of their blocks.
@@ -281,14 +357,54 @@ impl QueueActor {
     }
 
     fn commit(&mut self) {
-        self.submitted.0 += 1;
+        let room = self.counted_bytes + self.shared.stored_bytes.room();
+        let blocks = self.bodies.end_turn(room);
+        self.count_bytes();
+        let snapshot = self.commits.wants_snapshot().then(|| self.snapshot());
         let commit = Commit {
-            position: self.submitted,
+            position: CommitPosition(self.submitted.0 + 1),
             events: std::mem::take(&mut self.events),
+            blocks,
+            released: std::mem::take(&mut self.released),
+            snapshot,
+            last: std::mem::take(&mut self.deleting),
         };
+        if commit.is_empty() {
+            self.events = commit.events;
+            return self.pending.nothing_after(self.submitted);
+        }
+        self.submitted = commit.position;
+        if let Some(block) = commit.blocks.last() {
+            let last = ItemId(block.end() - 1);
+            self.unwritten.push_back((self.submitted, last));
+        }
+        let last = commit.last;
         if let Some(mut buffer) = self.commits.submit(commit) {
             buffer.clear();
             self.events = buffer;
+        }
+        if last {
+            // Not before: whoever finds it closed may make a queue of this name anew.
+            self.mailbox.close();
+        }
+    }
+
+    fn snapshot(&self) -> Bytes {
+        let mut snapshot = Vec::new();
+        self.queue.snapshot(&mut snapshot);
+        snapshot.into()
+    }
+
+    /// Before anything is read: the turn that a commit's progress brings may be the last one for long.
+    fn note_written(&mut self) {
+        let CommitProgress::Durable(durable) = *self.progress.borrow() else {
+            return;
+        };
+        while let Some((_, last)) = self
+            .unwritten
+            .pop_front_if(|(commit, _)| *commit <= durable)
+        {
+            self.loading.written_up_to(last);
         }
     }
 

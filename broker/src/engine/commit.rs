@@ -5,8 +5,10 @@
 //! [`Pending`](super::pending::Pending) ledger until then. The memory target is durable at once; a journal reports from
 //! its own thread, and a failed one fails everything that still waits.
 
+use baton_journal::Block;
 use baton_proto::v1::Durability;
 use baton_queue::Event;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 /// Position of a commit within its queue, from 1. 0: before the first one.
@@ -14,12 +16,36 @@ use tokio::sync::watch;
 pub(super) struct CommitPosition(pub(super) u64);
 
 /// What one turn of a queue changed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Commit {
     /// Ascending by 1.
     pub(super) position: CommitPosition,
     /// Already applied to the queue's memory, in this order.
     pub(super) events: Vec<Event>,
+    /// The bodies of new items.
+    pub(super) blocks: Vec<Block>,
+    /// Items that are done: the first and how many.
+    pub(super) released: Vec<(u64, u32)>,
+    /// The queue as it is after these events, where the target asked for it.
+    pub(super) snapshot: Option<Bytes>,
+    /// The queue was deleted; nothing comes after this.
+    pub(super) last: bool,
+}
+
+impl Commit {
+    /// Nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self {
+            position: _,
+            events,
+            blocks,
+            released,
+            snapshot,
+            last,
+        } = self;
+        let silent = events.is_empty() && blocks.is_empty() && released.is_empty();
+        silent && snapshot.is_none() && !last
+    }
 }
 
 /// How far a target has come.
@@ -39,6 +65,18 @@ pub(super) trait CommitTarget: Send {
     fn progress(&self) -> watch::Receiver<CommitProgress>;
     /// What durable means here.
     fn durability(&self) -> Durability;
+    /// Whether it has enough to do: a turn now would only make what is under way longer. Its progress ends that.
+    fn is_busy(&self) -> bool {
+        false
+    }
+    /// Whether new items can be stored now.
+    fn has_room(&self) -> bool {
+        true
+    }
+    /// Whether the next commit should bring a snapshot. Asked once for each.
+    fn wants_snapshot(&mut self) -> bool {
+        false
+    }
 }
 
 /// Keeps nothing: what the process has in memory is all there is.

@@ -5,7 +5,6 @@
 //! under load everyone gets in proportion to what it settles. Credit and a place in the outbox are needed for each hand-out.
 
 use baton_queue::{LeasedRun, Nack, NackKind, SessionId, Timestamp, Want};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -94,10 +93,10 @@ impl QueueActor {
 
     /// Hands out what is ready, as long as someone takes it.
     pub(super) fn hand_out(&mut self) {
-        if self.queue.ready_items() == 0 || self.queue.config().paused || self.shared.is_draining()
-        {
+        if !self.hands_out() {
             return;
         }
+        self.give_up_unreadable();
         self.serve_waiting();
         for _ in 0..SERVES_PER_TURN {
             let Some((session, share)) = self.next_consumer() else {
@@ -107,10 +106,19 @@ impl QueueActor {
                 break;
             }
         }
+        if self.waits_for_disk() {
+            // What is read brings the next turn.
+            return;
+        }
         // There may be more to do, for others too: in a turn of its own, so that nobody is kept waiting.
         if self.queue.ready_items() > 0 {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether there is something that may be handed out.
+    pub(super) fn hands_out(&self) -> bool {
+        self.queue.ready_items() > 0 && !self.queue.config().paused && !self.shared.is_draining()
     }
 
     /// Who goes next, and how many items it gets at most.
@@ -160,10 +168,11 @@ impl QueueActor {
             bytes: Some(bytes),
             lease_duration,
             consumer: None,
+            up_to: None,
         };
         let batch = self.take(session, want);
         if batch.is_empty() {
-            // What was ready had expired.
+            // What was ready had expired, or is not at hand.
             return false;
         }
         self.served += 1;
@@ -181,7 +190,12 @@ impl QueueActor {
         true
     }
 
+    /// Leases what is wanted, as far as it is at hand.
     fn take(&mut self, session: SessionId, want: Want) -> Vec<Delivered> {
+        let want = Want {
+            up_to: self.bodies.ready_up_to(&self.queue),
+            ..want
+        };
         let runs = self
             .queue
             .handle_lease(self.now, session, want, &mut self.events);
@@ -192,29 +206,22 @@ impl QueueActor {
         batch
     }
 
-    fn deliver_run(&self, session: SessionId, run: &LeasedRun, batch: &mut Vec<Delivered>) {
-        let tokens = self.epoch.tokens(session, run.first_seq, run.count);
+    fn deliver_run(&mut self, session: SessionId, run: &LeasedRun, batch: &mut Vec<Delivered>) {
+        let mut tokens = self.epoch.tokens(session, run.first_seq, run.count);
         let queue_wait_ns = self.now.0.saturating_sub(run.ready_at.0);
         let age_ns = self.now.0.saturating_sub(run.published_at.0);
-        for (offset, token) in (0..).zip(tokens) {
-            let item = baton_queue::ItemId(run.first.0 + offset);
+        self.bodies.take(run.first.0, run.count, |id, body| {
             batch.push(Delivered {
-                seq: run.first_seq + offset,
-                item,
+                seq: run.first_seq + (id - run.first.0),
+                item: baton_queue::ItemId(id),
                 attempt: run.attempt,
-                token,
+                token: tokens.next().expect("a token for each lease"),
                 queue_wait_ns,
                 age_ns,
                 last_error: run.last_error.as_deref().unwrap_or_default().to_owned(),
-                body: self.body(item),
+                body,
             });
-        }
-    }
-
-    fn body(&self, item: baton_queue::ItemId) -> Bytes {
-        self.bodies
-            .get(item.0)
-            .expect("an item that is not settled has a body")
+        });
     }
 
     fn serve_waiting(&mut self) {
@@ -233,6 +240,7 @@ impl QueueActor {
                 bytes: Some(lease.bytes),
                 lease_duration: lease.lease_duration,
                 consumer: Some(lease.consumer.clone()),
+                up_to: None,
             };
             let batch = self.take(SessionId::UNARY, want);
             if batch.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_queue::SessionId;
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -16,6 +17,8 @@ use super::request::{
     Act, Attach, ConsumeOutput, End, Join, Joined, Lease, Request, Settle, Settlement, Stored,
 };
 use super::request::{Delivered, Publish, PublishReply, SettleReply, View};
+use super::shared::Shared;
+use super::storage::BodyReader;
 use super::token::Epoch;
 use crate::error::Error;
 
@@ -29,6 +32,9 @@ pub struct QueueHandle {
     epoch: Epoch,
     mailbox: mpsc::Sender<Request>,
     wake: Arc<Notify>,
+    shared: Arc<Shared>,
+    /// Of bodies that are on disk; none: all are in memory.
+    reader: Option<BodyReader>,
 }
 
 impl QueueHandle {
@@ -37,12 +43,15 @@ impl QueueHandle {
         epoch: Epoch,
         mailbox: mpsc::Sender<Request>,
         wake: Arc<Notify>,
+        (shared, reader): (Arc<Shared>, Option<BodyReader>),
     ) -> Self {
         Self {
             name,
             epoch,
             mailbox,
             wake,
+            shared,
+            reader,
         }
     }
 
@@ -202,6 +211,14 @@ impl QueueHandle {
         .await
     }
 
+    /// The encodings of items that were not at hand; none: they have gone, or cannot be read.
+    pub async fn bodies(&self, items: Vec<u64>) -> Vec<Option<Bytes>> {
+        match &self.reader {
+            Some(reader) => reader.show(items).await,
+            None => vec![None; items.len()],
+        }
+    }
+
     /// Returns when the queue is gone: deleted, or its actor has ended.
     pub async fn gone(&self) -> Error {
         self.mailbox.closed().await;
@@ -244,6 +261,9 @@ impl QueueHandle {
     }
 
     fn not_found(&self) -> Error {
+        if self.shared.has_failed() {
+            return Error::JournalFailed;
+        }
         Error::QueueNotFound(self.name.to_string())
     }
 }

@@ -33,6 +33,18 @@ impl<E> Pending<E> {
         self.owed.push_back((after, effect));
     }
 
+    /// There will be no commit after `last` for now: what waits for the next one waits for `last` only.
+    pub(super) fn nothing_after(&mut self, last: CommitPosition) {
+        let waiting = self.owed.iter_mut().rev();
+        for (position, _) in waiting.take_while(|(position, _)| *position > last) {
+            *position = last;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// The next effect that nothing holds back any more.
     pub(super) fn next_released(&mut self, durable: CommitPosition) -> Option<E> {
         if self.owed.front()?.0 > durable {
@@ -63,6 +75,17 @@ mod tests {
         assert_eq!(pending.next_released(CommitPosition(2)), Some("b"));
         assert_eq!(pending.next_failed(), Some("c"));
         assert_eq!(pending.next_failed(), None);
+    }
+
+    #[test]
+    fn where_nothing_is_committed_the_commit_before_is_waited_for() {
+        let mut pending = Pending::new();
+        pending.owe(CommitPosition(1), "a");
+        pending.owe(CommitPosition(2), "b");
+        pending.nothing_after(CommitPosition(1));
+        assert_eq!(pending.next_released(CommitPosition(0)), None);
+        assert_eq!(pending.next_released(CommitPosition(1)), Some("a"));
+        assert_eq!(pending.next_released(CommitPosition(1)), Some("b"));
     }
 
     #[test]

@@ -13,10 +13,13 @@ use baton_queue::{self as queue, ProducerRef, Published, PublishedRun, Reject, T
 use tokio::sync::oneshot;
 
 use super::actor::{Effect, QueueActor};
+use super::bodies::Bodies;
 use super::request::{Fate, Publish, PublishOutput, PublishPiece, PublishReply, Stored};
 use crate::error::Error;
-use crate::limits::CLIENTS_PER_QUEUE_MAX;
+use crate::limits::{CLIENTS_PER_QUEUE_MAX, COMMIT_BYTES};
 
+/// What an item costs a turn beside its bytes, so that empty ones are not free.
+const ITEM_COST_BYTES: usize = 32;
 /// How often parked batches are looked at for clients that left.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -129,6 +132,10 @@ impl QueueActor {
         }
         self.parked.sweep(self.now);
         while let Some(mut admission) = self.parked.batches.pop_front() {
+            if self.turn_bytes >= COMMIT_BYTES {
+                self.parked.batches.push_front(admission);
+                return self.wake.notify_one();
+            }
             if admission.publish.reply.is_gone() {
                 continue;
             }
@@ -167,7 +174,11 @@ impl QueueActor {
                 Err(refusal) => refusal,
             };
             match refusal {
-                Error::QueueFull | Error::MemoryFull if admission.is_streamed() => return false,
+                Error::QueueFull | Error::MemoryFull | Error::DiskFull
+                    if admission.is_streamed() =>
+                {
+                    return false;
+                }
                 // A fault of one item; its neighbours on the stream may be somebody else's.
                 Error::BatchNeverFits | Error::DedupFull { .. } | Error::SequenceForgotten
                     if admission.is_streamed() =>
@@ -184,8 +195,8 @@ impl QueueActor {
 
     fn offer(&mut self, admission: &Admission) -> Result<Published, Error> {
         // A closed queue has an answer that does not depend on room.
-        if !self.shared.stored_bytes.has_room() && !self.queue.config().closed {
-            return Err(Error::MemoryFull);
+        if !self.queue.config().closed {
+            self.has_room()?;
         }
         let publish = &admission.publish;
         let producer = publish.producer.as_ref();
@@ -203,17 +214,25 @@ impl QueueActor {
         published.map_err(Error::from)
     }
 
+    fn has_room(&self) -> Result<(), Error> {
+        // Bodies that are on disk too take memory only where there is some.
+        if matches!(self.bodies, Bodies::Memory(_)) && self.shared.stored_bytes.room() == 0 {
+            return Err(Error::MemoryFull);
+        }
+        self.commits.has_room().then_some(()).ok_or(Error::DiskFull)
+    }
+
     fn store(&mut self, admission: &Admission, runs: &[PublishedRun]) {
-        let before = self.bodies.bytes();
         for run in runs.iter().filter(|run| !run.duplicate) {
             let first = run.first.expect("a new item has an id").0;
             let at = admission.admitted + run.position;
             let bodies = &admission.publish.bodies[at..at + run.count as usize];
             for (id, body) in (first..).zip(bodies) {
+                self.turn_bytes += body.len() + ITEM_COST_BYTES;
                 self.bodies.insert(id, body);
             }
         }
-        self.shared.stored_bytes.add(self.bodies.bytes() - before);
+        self.count_bytes();
     }
 
     /// The last answer to a publish whose fate is known.

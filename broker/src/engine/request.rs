@@ -389,10 +389,10 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// The encoding of an item; empty once it is gone.
+    /// The encoding of an item, if it is at hand; see [`QueueHandle::bodies`](super::QueueHandle::bodies) for the others.
     #[must_use]
-    pub fn body(&self, item: ItemId) -> Bytes {
-        self.bodies.get(item.0).unwrap_or_default()
+    pub fn body(&self, item: ItemId) -> Option<Bytes> {
+        self.bodies.get(item.0)
     }
 }
 

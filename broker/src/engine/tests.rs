@@ -80,14 +80,16 @@ impl CommitTarget for Gate {
 
 fn gated() -> (Engine, QueueHandle, Gate) {
     let gate = Gate::closed();
-    let engine = Engine::new(EngineSettings {
+    let keep = Keep::Memory { bytes_max: 1 << 20 };
+    let engine = Engine::open(EngineSettings {
         auto_create: true,
-        memory_bytes_max: 1 << 20,
+        keep,
     });
+    let engine = engine.unwrap();
     let queue = engine.start(
         &"q".parse().unwrap(),
-        Config::default(),
-        Box::new(gate.clone()),
+        Queue::new(Config::default()),
+        Store::behind(Box::new(gate.clone())),
     );
     (engine, queue, gate)
 }
@@ -212,14 +214,14 @@ async fn a_long_poll_outwaits_an_item_that_expires_before_it_is_handed_out() {
         items: 1,
         bytes: 1000,
         lease_duration: None,
-        until: baton_queue::Timestamp(u64::MAX),
+        until: Timestamp(u64::MAX),
         reply,
     };
     let mut poll = std::pin::pin!(queue.lease(lease));
     assert!(poll!(&mut poll).is_pending());
     let expired = |reply| {
         let mut publish = one_item(reply);
-        publish.items[0].expires_at = Some(baton_queue::Timestamp(1));
+        publish.items[0].expires_at = Some(Timestamp(1));
         publish
     };
     queue.publish(expired).await.unwrap();
@@ -317,7 +319,7 @@ async fn after_a_failed_commit_everything_that_waits_has_an_unknown_outcome() {
 #[tokio::test]
 async fn a_caller_that_left_before_its_lease_was_durable_leaves_the_item_untouched() {
     let (_engine, queue, gate) = gated();
-    let until = baton_queue::Timestamp(u64::MAX);
+    let until = Timestamp(u64::MAX);
     let lease = |reply| Lease {
         consumer: "c".into(),
         items: 1,

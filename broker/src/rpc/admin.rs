@@ -6,6 +6,7 @@ use std::time::Duration;
 use baton_proto::opaque as wire;
 use baton_proto::opaque::admin_service_server::AdminService;
 use baton_queue::{ItemId, ItemState, PurgeState, RedriveWhat};
+use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::Context;
@@ -157,12 +158,12 @@ impl AdminRpc {
         };
         let after = ItemId(request.after);
         let queue = self.queue(&request.queue)?;
-        queue
-            .act(move |view| {
-                let ids = view.queue.peek(state, after, max as usize);
-                page(view, &ids).0
-            })
-            .await
+        let shown = queue.act(move |view| {
+            let ids = view.queue.peek(state, after, max as usize);
+            explained(view, &ids)
+        });
+        let shown = shown.await?;
+        Ok(page(&queue, shown).await.0)
     }
 
     async fn item(&self, request: wire::GetItemRequest) -> Result<wire::Explanation, Error> {
@@ -211,16 +212,16 @@ impl AdminRpc {
         )?;
         let after = ItemId(request.after);
         let queue = self.queue(&request.queue)?;
-        queue
-            .act(move |view| {
-                let (ids, more) = view.queue.dead_letters(after, max as usize);
-                let (items, cut) = page(view, &ids);
-                wire::ListDeadLettersResponse {
-                    items,
-                    more: more || cut,
-                }
-            })
-            .await
+        let shown = queue.act(move |view| {
+            let (ids, more) = view.queue.dead_letters(after, max as usize);
+            (explained(view, &ids), more)
+        });
+        let (shown, more) = shown.await?;
+        let (items, cut) = page(&queue, shown).await;
+        Ok(wire::ListDeadLettersResponse {
+            items,
+            more: more || cut,
+        })
     }
 
     async fn redrive(&self, request: wire::RedriveItemsRequest) -> Result<u64, Error> {
@@ -281,17 +282,38 @@ async fn show(queue: &QueueHandle) -> Result<wire::Queue, Error> {
     shown.await
 }
 
-/// The items of a page, in ascending order, and whether it was cut short because they are large.
-fn page(view: &View<'_>, ids: &[ItemId]) -> (Vec<wire::PeekedItem>, bool) {
-    let mut items = Vec::with_capacity(ids.len());
+/// An item of a page; its body, if that is at hand.
+type Shown = (u64, wire::Explanation, Option<Bytes>);
+
+/// Items in ascending order.
+fn explained(view: &View<'_>, ids: &[ItemId]) -> Vec<Shown> {
+    let explained = view.queue.explain_all(view.now, ids, view.demand);
+    let shown = explained.into_iter().map(|explained| {
+        let explanation = wire_explanation(&explained, view.now);
+        (explained.item.0, explanation, view.body(explained.item))
+    });
+    shown.collect()
+}
+
+/// The items of a page with all bodies that can be read, and whether it was cut short because they are large.
+async fn page(queue: &QueueHandle, shown: Vec<Shown>) -> (Vec<wire::PeekedItem>, bool) {
+    let cold = shown.iter().filter(|(_, _, body)| body.is_none());
+    let cold: Vec<u64> = cold.map(|(id, ..)| *id).collect();
+    let mut read = if cold.is_empty() {
+        Vec::new()
+    } else {
+        queue.bodies(cold).await
+    }
+    .into_iter();
+    let mut items = Vec::with_capacity(shown.len());
     let mut bytes = 0;
-    for explained in view.queue.explain_all(view.now, ids, view.demand) {
-        let item = view.body(explained.item);
+    for (_, explanation, body) in shown {
+        let item = body.or_else(|| read.next().flatten()).unwrap_or_default();
         bytes += item.len();
         if bytes > PAGE_BYTES_MAX && !items.is_empty() {
             return (items, true);
         }
-        let explanation = Some(wire_explanation(&explained, view.now));
+        let explanation = Some(explanation);
         items.push(wire::PeekedItem { explanation, item });
     }
     (items, false)

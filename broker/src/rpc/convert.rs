@@ -134,6 +134,7 @@ pub(super) fn wire_reason(reason: FailureReason) -> wire::FailureReason {
         FailureReason::LeaseExpired => wire::FailureReason::LeaseExpired,
         FailureReason::ConsumerGone => wire::FailureReason::ConsumerGone,
         FailureReason::Rejected => wire::FailureReason::Rejected,
+        FailureReason::BrokerRestarted => wire::FailureReason::BrokerRestarted,
     }
 }
 

@@ -118,6 +118,7 @@ fn given_up(reason: FailureReason) -> &'static str {
         FailureReason::LeaseExpired => "ended by its lease running out",
         FailureReason::ConsumerGone => "ended by its consumer going away",
         FailureReason::Rejected => "rejected by its consumer",
+        FailureReason::BrokerRestarted => "ended by a restart of the broker",
     }
 }
 

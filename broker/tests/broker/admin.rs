@@ -351,7 +351,7 @@ async fn the_broker_says_what_it_is() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(info.durability(), Durability::Memory);
+    assert_eq!(info.durability(), durability());
     assert_eq!(info.max_payload_bytes, 1 << 20);
     assert!(info.auto_create && !info.version.is_empty() && info.broker_time.is_some());
 }

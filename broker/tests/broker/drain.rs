@@ -21,6 +21,7 @@ async fn a_consumer_may_finish_what_is_in_hand() {
     consumer.take(1).await;
     let mut publisher = Fixture {
         broker: broker().await.broker,
+        _directory: None,
         queues: fixture.queues.clone(),
         admin: fixture.admin.clone(),
     };
@@ -107,6 +108,7 @@ async fn leases_of_unary_calls_are_waited_for_too() {
     let leased = fixture.lease("q", 1).await;
     let mut other = Fixture {
         broker: broker().await.broker,
+        _directory: None,
         queues: fixture.queues.clone(),
         admin: fixture.admin.clone(),
     };

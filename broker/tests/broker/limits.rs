@@ -1,5 +1,6 @@
 //! What a client can make the broker hold is bounded, and whoever meets a bound is told or slowed down.
 
+use baton_broker::engine::Keep;
 use std::time::Duration;
 
 use baton_proto::v1::publish_stream_response::Response as Answer;
@@ -160,7 +161,7 @@ async fn what_waits_for_room_is_forgotten_with_its_stream() {
 
 #[tokio::test]
 async fn memory_over_all_queues_is_bounded() {
-    let mut fixture = broker_with(|config| config.memory_bytes_max = 9_000).await;
+    let mut fixture = broker_with(|config| config.keep = Keep::Memory { bytes_max: 9_000 }).await;
     for n in 0..9 {
         fixture
             .publish(&format!("q{n}"), vec![item(vec![0; 1000])])

@@ -8,6 +8,7 @@
 mod admin;
 mod bad_input;
 mod bad_streams;
+mod cold;
 mod drain;
 mod endings;
 mod limits;

@@ -10,7 +10,7 @@ use crate::support::*;
 async fn unary_calls_do_everything() {
     let mut fixture = broker().await;
     let published = fixture.publish("q", items(3)).await.unwrap();
-    assert_eq!(published.durability(), Durability::Memory);
+    assert_eq!(published.durability(), durability());
     assert_eq!(
         published
             .results

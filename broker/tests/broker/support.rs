@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use baton_broker::engine::{Keep, StorageSettings};
 use baton_broker::{Broker, Config, Running};
 use baton_proto::v1::admin_service_client::AdminServiceClient;
 use baton_proto::v1::consume_request::Request as Sent;
@@ -21,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Fixture {
     pub(crate) broker: Running,
+    /// Of the data, as long as the test runs.
+    pub(crate) _directory: Option<tempfile::TempDir>,
     pub(crate) queues: QueueServiceClient<Channel>,
     pub(crate) admin: AdminServiceClient<Channel>,
 }
@@ -33,14 +36,40 @@ pub(crate) async fn broker_with(change: impl FnOnce(&mut Config)) -> Fixture {
     let mut config = Config::default();
     config.listen.set_port(0);
     config.http.set_port(0);
+    let (keep, directory) = keep();
+    config.keep = keep;
     change(&mut config);
     let broker = Broker::start(config).await.unwrap();
     let channel = connect(&broker).await;
     let queues = QueueServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
     Fixture {
         broker,
+        _directory: directory,
         queues,
         admin: AdminServiceClient::new(channel),
+    }
+}
+
+/// All tests hold for both engines: `BATON_TEST_ENGINE=memory` runs them without a disk.
+fn keep() -> (Keep, Option<tempfile::TempDir>) {
+    if durability() == Durability::Memory {
+        return (Keep::Memory { bytes_max: 1 << 30 }, None);
+    }
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let storage = StorageSettings {
+        directory: directory.path().to_owned(),
+        segment_bytes: 8 << 20,
+        memory_bytes_max: 64 << 20,
+    };
+    (Keep::Journal(storage), Some(directory))
+}
+
+/// What a reply has to state.
+pub(crate) fn durability() -> Durability {
+    match std::env::var("BATON_TEST_ENGINE").as_deref() {
+        Ok("memory") => Durability::Memory,
+        Err(_) => Durability::Fsynced,
+        Ok(other) => panic!("BATON_TEST_ENGINE is {other}, not memory"),
     }
 }
 

@@ -125,8 +125,12 @@ impl Error {
     /// Whether a working broker asks to wait for room; only its absence counts against `give_up_after`.
     pub(crate) fn asks_to_wait(&self) -> bool {
         match self {
-            Self::Rpc(status) => code_of(status)
-                .is_some_and(|code| matches!(code, ErrorCode::QueueFull | ErrorCode::DedupFull)),
+            Self::Rpc(status) => code_of(status).is_some_and(|code| {
+                matches!(
+                    code,
+                    ErrorCode::QueueFull | ErrorCode::DedupFull | ErrorCode::DiskFull
+                )
+            }),
             _ => false,
         }
     }
@@ -203,7 +207,9 @@ fn is_transient_code(code: ErrorCode) -> bool {
         | ErrorCode::LimitReached
         | ErrorCode::Draining
         | ErrorCode::Overloaded
-        | ErrorCode::OutcomeUnknown => true,
+        | ErrorCode::OutcomeUnknown
+        | ErrorCode::DiskFull
+        | ErrorCode::JournalFailed => true,
         ErrorCode::Unspecified
         | ErrorCode::RequestInvalid
         | ErrorCode::QueueNameInvalid

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use baton_proto::opaque::{Credit, Delivery, Extend, SettleBatch, Settled as Answer};
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Options;
 use super::ranges::{Outcomes, coalesce};
@@ -160,7 +160,7 @@ impl Ledger {
             true => &mut self.finals,
             false => &mut self.extends,
         };
-        let count = queue.len().min(MAX_SETTLES);
+        let count = settles_of_a_message(queue);
         if count == 0 {
             return None;
         }
@@ -269,6 +269,13 @@ impl Ledger {
         commands.extend(self.finals.drain(..));
         commands
     }
+}
+
+/// How many of these go into one message, which may name each delivery once: a user's own extension can stand beside ours.
+fn settles_of_a_message(queue: &VecDeque<Command>) -> usize {
+    let mut named = FxHashSet::default();
+    let next = queue.iter().take(MAX_SETTLES);
+    next.take_while(|command| named.insert(command.tag)).count()
 }
 
 #[cfg(test)]

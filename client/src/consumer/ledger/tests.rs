@@ -148,3 +148,21 @@ fn an_answer_to_nothing_is_a_breach_of_contract() {
     };
     assert!(matches!(ledger.answer(&answer), Err(Error::Protocol(_))));
 }
+
+#[test]
+fn a_users_extension_and_ours_of_one_delivery_go_in_two_messages() {
+    let mut ledger = ledger(10, 1000);
+    arrive(&mut ledger, 1..=2, 1);
+    let (reply, _receiver) = tokio::sync::oneshot::channel();
+    let mut extend = command(&ledger, 2, Action::Extend(Extend::default()));
+    extend.reply = Some(reply);
+    ledger.queue(extend);
+    ledger.extend_all();
+    let named = |batch: SettleBatch| -> Vec<u64> {
+        let ranges = batch.deliveries.iter();
+        ranges.flat_map(|range| range.first..=range.last).collect()
+    };
+    assert_eq!(named(ledger.next_settle().unwrap()), [1, 2]);
+    assert_eq!(named(ledger.next_settle().unwrap()), [2]);
+    assert!(ledger.next_settle().is_none());
+}

@@ -7,35 +7,41 @@ use baton_client::Item;
 
 use crate::args::{Args, PingPong};
 use crate::broker::Broker;
-use crate::report::{Figure, line};
-use crate::throughput::body;
+use crate::latencies::Latencies;
+use crate::load::{QUEUE, body};
+use crate::report::{Metric, Report};
+use crate::stated::Stated;
 
 /// Items before the clock runs: connections open, caches fill.
 const WARM_UP: u64 = 1000;
 
+const FIGURES: [Metric; 5] = [
+    Metric::millis("confirm_p50_seconds", "publish to confirm, p50"),
+    Metric::millis("confirm_p90_seconds", "publish to confirm, p90"),
+    Metric::millis("confirm_p99_seconds", "publish to confirm, p99"),
+    Metric::millis("confirm_p999_seconds", "publish to confirm, p99.9"),
+    Metric::millis("confirm_max_seconds", "publish to confirm, max"),
+];
+
 pub(crate) async fn run(args: &Args, workload: &PingPong) -> Result<()> {
-    let (mut p50, mut p99) = (Figure::default(), Figure::default());
-    for _ in 0..args.runs {
+    let mut report = Report::new("ping-pong", workload);
+    let mut stated = Stated::default();
+    for _ in 0..args.runs() {
         let broker = Broker::start(args).await?;
-        let producer = broker.client()?.producer("bench").open();
-        let mut micros = Vec::new();
+        let producer = broker.client()?.producer(QUEUE).open();
+        let mut latencies = Latencies::new();
         for number in 0..WARM_UP + workload.items {
-            let item = Item::new(body(number, workload.payload.max(8)));
+            let item = Item::new(body(number, workload.payload));
             let begun = Instant::now();
-            producer.publish(item).await?;
+            let receipt = producer.publish(item).await?;
             if number >= WARM_UP {
-                micros.push(begun.elapsed().as_nanos() as f64 / 1000.0);
+                latencies.record(begun.elapsed());
             }
+            stated.add(receipt.durability)?;
         }
         producer.close().await?;
-        micros.sort_by(f64::total_cmp);
-        p50.add(micros[micros.len() / 2]);
-        p99.add(micros[micros.len() * 99 / 100]);
+        latencies.report(&mut report, &FIGURES);
     }
-    line(&format!(
-        "ping-pong publish, {} B, {} runs, median (min-max):",
-        workload.payload, args.runs
-    ));
-    line(&format!("  p50 {} us, p99 {} us", p50.text(0), p99.text(0)));
+    report.print(&stated.about(args)?, args.json);
     Ok(())
 }

@@ -1,0 +1,135 @@
+//! What the workloads have in common: items with numbers, producers, consumers.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use baton_client::{Client, Durability, Item};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use tokio::task::JoinSet;
+
+use crate::broker::Broker;
+use crate::seen::{Seen, shares};
+use crate::stated::Stated;
+
+pub(crate) const QUEUE: &str = "bench";
+
+/// Bytes that a consumer may have in hand: never what limits one here.
+const CREDIT_BYTES: u64 = 64 << 20;
+
+/// A payload that begins with the item's number.
+pub(crate) fn body(number: u64, payload: usize) -> Bytes {
+    let mut body = BytesMut::with_capacity(payload);
+    body.put_u64(number);
+    body.resize(payload, b'.');
+    body.freeze()
+}
+
+/// Items to publish, by several producers at once: item `n` is producer `n % producers`'s.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Publishing {
+    pub(crate) producers: u64,
+    pub(crate) items: u64,
+    pub(crate) payload: usize,
+    /// Items that each producer may have unconfirmed.
+    pub(crate) window: usize,
+}
+
+impl Publishing {
+    /// Publishes everything over one connection, and waits until all is confirmed.
+    pub(crate) async fn run(self, client: &Client, stated: &mut Stated) -> Result<()> {
+        let mut producers = JoinSet::new();
+        for (number, items) in (0..).zip(shares(self.items, self.producers)) {
+            producers.spawn(self.producer(client.clone(), number, items));
+        }
+        while let Some(done) = producers.join_next().await {
+            if let Some(durability) = done?? {
+                stated.add(durability)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn producer(self, client: Client, own: u64, items: u64) -> Result<Option<Durability>> {
+        let producer = client.producer(QUEUE).window_items(self.window).open();
+        let mut last = None;
+        for index in 0..items {
+            let number = own + index * self.producers;
+            // All but the last one's outcome comes with the flush.
+            last = Some(producer.send(Item::new(body(number, self.payload))).await?);
+        }
+        producer.close().await?;
+        match last {
+            Some(confirm) => Ok(Some(confirm.await?.durability)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Consumers that take and acknowledge until the queue is closed and has drained.
+#[derive(Debug)]
+pub(crate) struct Consuming {
+    consumers: JoinSet<Result<Seen>>,
+    producers: u64,
+}
+
+impl Consuming {
+    /// Of what so many producers publish.
+    pub(crate) fn new(producers: u64) -> Self {
+        Self {
+            consumers: JoinSet::new(),
+            producers,
+        }
+    }
+
+    /// Adds a consumer that tells `each` the number of each item, and acknowledges it when that is done.
+    pub(crate) fn add<E, F>(&mut self, client: &Client, credit: u32, mut each: E)
+    where
+        E: FnMut(u64) -> F + Send + 'static,
+        F: Future<Output = ()> + Send,
+    {
+        let builder = client.consumer(QUEUE).credit_items(credit);
+        let mut consumer = builder.credit_bytes(CREDIT_BYTES).open();
+        let mut seen = Seen::new(self.producers);
+        self.consumers.spawn(async move {
+            while let Some(delivery) = consumer.next().await {
+                let delivery = delivery?;
+                each(seen.mark_delivery(&delivery)).await;
+                drop(delivery.ack());
+            }
+            consumer.close().await?;
+            Ok(seen)
+        });
+    }
+
+    /// Waits until everything is acknowledged, and checks that what each producer published came once and in order. When
+    /// the last acknowledgement was confirmed.
+    pub(crate) async fn finish(mut self, client: &Client, published: &[u64]) -> Result<Instant> {
+        let queue = client.queue(QUEUE);
+        let joined = queue.join().await?;
+        let done = Instant::now();
+        queue.close().await?;
+        let mut seen = Seen::new(self.producers);
+        while let Some(other) = self.consumers.join_next().await {
+            seen.merge(&other??);
+        }
+        seen.check(published)?;
+        let items: u64 = published.iter().sum();
+        ensure!(
+            joined.acked == items,
+            "wrong result: {} of {items} items were acknowledged",
+            joined.acked
+        );
+        Ok(done)
+    }
+}
+
+/// How many items are ready in the queue: as many as were published, where nobody takes any.
+pub(crate) async fn check_waiting(broker: &Broker, items: u64) -> Result<()> {
+    let stats = broker.client()?.queue(QUEUE).stats().await;
+    let waiting = stats.context("wrong result: the queue is gone")?.ready;
+    ensure!(
+        waiting == items,
+        "wrong result: {waiting} of {items} items wait"
+    );
+    Ok(())
+}

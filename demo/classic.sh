@@ -1,6 +1,6 @@
 #!/bin/sh
 # The classic pipeline, as separate processes: a broker, two producers of 20 items each (one every 0.5 to 1.5 s), and one
-# consumer with 0.5 s of work an item. Uses ports of its own and leaves nothing running.
+# consumer with 0.5 s of work an item. Uses ports and a data directory of its own; leaves neither behind, nor anything running.
 # Variables: PRODUCERS (2), COUNT of items each (20), INTERVAL (500ms..1500ms), CONSUMERS (1), CONCURRENCY (1), WORK (500ms),
 # BIN (target/release).
 set -eu
@@ -27,7 +27,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-"$BIN/baton-broker" --memory --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$scratch/broker.log" &
+"$BIN/baton-broker" --data "$scratch/data" --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$scratch/broker.log" &
 pids="$!"
 address=""
 tries=0

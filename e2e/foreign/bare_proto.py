@@ -1,6 +1,6 @@
 """A client in another language, made from nothing but the .proto files: unary Publish, Lease, Settle and Join.
 
-Usage: bare_proto.py BROKER_BINARY. Starts a broker of its own, and needs grpcio-tools and grpcio-reflection.
+Usage: bare_proto.py BROKER_BINARY. Starts brokers of its own, with each engine one, and needs grpcio-tools and grpcio-reflection.
 """
 
 import pathlib
@@ -31,7 +31,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def check(channel):
+def check(channel, durability):
     from baton.v1 import item_pb2 as item
     from baton.v1 import queue_service_pb2 as messages
     from baton.v1 import queue_service_pb2_grpc as services
@@ -40,7 +40,7 @@ def check(channel):
     items = [item.Item(payload=b"work %d" % n, attributes={"n": str(n)}) for n in range(3)]
     published = queues.Publish(messages.PublishRequest(queue="jobs", items=items), wait_for_ready=True, timeout=20)
     assert [result.item_id for result in published.results] == [1, 2, 3], published
-    assert published.durability == item.DURABILITY_MEMORY, published
+    assert published.durability == item.Durability.Value(durability), published
 
     leased = queues.Lease(messages.LeaseRequest(queue="jobs", max_items=10, consumer="python")).items
     assert [delivery.item.payload for delivery in leased] == [b"work 0", b"work 1", b"work 2"], leased
@@ -66,19 +66,26 @@ def check(channel):
     assert {"baton.v1.QueueService", "baton.v1.AdminService", "grpc.health.v1.Health"} <= set(names), names
 
 
+def run(binary, engine, durability):
+    """Starts a broker, checks it, and stops it."""
+    address = f"127.0.0.1:{free_port()}"
+    broker = subprocess.Popen([binary, *engine, "--log", "error", "--listen", address, "--http", "127.0.0.1:0"])
+    try:
+        with grpc.insecure_channel(address) as channel:
+            check(channel, durability)
+    finally:
+        broker.terminate()
+        assert broker.wait(timeout=20) == 0, "the broker did not stop cleanly"
+
+
 def main():
-    with tempfile.TemporaryDirectory() as generated:
-        generate(generated)
-        address = f"127.0.0.1:{free_port()}"
-        command = [sys.argv[1], "--memory", "--log", "error", "--listen", address, "--http", "127.0.0.1:0"]
-        broker = subprocess.Popen(command)
-        try:
-            with grpc.insecure_channel(address) as channel:
-                check(channel)
-        finally:
-            broker.terminate()
-            assert broker.wait(timeout=20) == 0, "the broker did not stop cleanly"
-    print("1 passed, 0 failed")
+    with tempfile.TemporaryDirectory() as scratch:
+        generated = pathlib.Path(scratch, "generated")
+        generated.mkdir()
+        generate(str(generated))
+        run(sys.argv[1], ["--memory"], "DURABILITY_MEMORY")
+        run(sys.argv[1], ["--data", str(pathlib.Path(scratch, "data"))], "DURABILITY_FSYNCED")
+    print("2 passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::processes::Broker;
+use crate::broker::Broker;
 
 #[tokio::test]
 async fn items_go_from_a_producer_to_a_consumer_in_order() {

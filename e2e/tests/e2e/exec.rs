@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use baton_client::{FailureReason, ItemState};
 
-use crate::processes::Broker;
+use crate::broker::Broker;
 
 const VERDICTS: &str = r#"
 read item

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::processes::{Broker, Process};
+use crate::broker::Broker;
+use crate::processes::Process;
 
 const PRODUCERS: usize = 10;
 const CONSUMERS: usize = 10;

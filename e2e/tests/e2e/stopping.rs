@@ -2,7 +2,8 @@
 
 use rustix::process::Signal;
 
-use crate::processes::{Broker, PATIENCE};
+use crate::broker::Broker;
+use crate::processes::PATIENCE;
 
 #[tokio::test]
 async fn ctrl_c_finishes_what_is_in_hand_and_exits_130() {
@@ -81,7 +82,7 @@ async fn a_broker_that_is_told_to_stop_lets_a_consumer_finish() {
     let _consumer = broker.consumer(&["q", "print", "--work", "300ms", "--give-up-after", "2s"]);
     broker.stats_when("q", |stats| stats.leased > 0).await;
     broker.wait_for_log("queue created").await;
-    assert!(broker.terminate().await.success());
+    assert!(broker.terminate().await.0.success());
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 # `make demo` runs it, `make test` tests it; `make check` is what CI runs.
-.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign bench clean
+.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign soak fuzz bench bench-durable clean
+
+# Of each fuzz target.
+FUZZ_SECONDS ?= 60
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,6 +16,7 @@ demo: build ## the classic pipeline: a broker, two producers, one consumer
 test: ## everything that needs nothing but the Rust toolchain
 	cargo build --workspace --locked
 	cargo test --workspace --locked
+	BATON_TEST_ENGINE=memory cargo test --locked -p baton-broker --test broker
 
 check: fmt clippy doc test ## what CI runs, but for test-foreign and lint-proto
 
@@ -32,14 +36,42 @@ test-foreign: .venv/bin/buf ## a client made from the bare .proto, in Python
 	cargo build --locked -p baton-broker
 	.venv/bin/python e2e/foreign/bare_proto.py target/debug/baton-broker
 
+fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is absent: cargo install cargo-fuzz"; exit 1; }
+	@for target in records recovery item_scan; do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=4096 || exit 1; \
+	done
+
 deny: ## licences, bans, sources (needs cargo-deny)
 	cargo deny check licenses bans sources
 
-bench: build ## items a second, latency of a publish, memory of a backlog
+SOAK ?= 1
+soak: ## crash tests for 20 minutes (SOAK=3: three times that)
+	cargo build --release --workspace --locked
+	BATON_SIM_FIRST=$${BATON_SIM_FIRST:-$$(date +%s)} BATON_SIM_SEEDS=$$((5000 * $(SOAK))) \
+		cargo test --release --locked -p baton-broker --lib every_promise_holds -- --nocapture
+	BATON_JOURNAL_SEEDS=$$((300 * $(SOAK))) \
+		cargo test --release --locked -p baton-journal --test journal what_was_committed_survives
+	BATON_KILLS=$$((1000 * $(SOAK))) \
+		cargo test --release --locked -p baton-e2e --test e2e what_was_confirmed_survives -- --nocapture
+
+bench: build ## quick figures of both engines: rate, latency of a publish, memory of a backlog
 	target/release/baton-bench throughput
 	target/release/baton-bench throughput --payload 1024 --items 400000
 	target/release/baton-bench ping-pong
 	target/release/baton-bench backlog --runs 3
+	target/release/baton-bench --engine memory throughput
+	target/release/baton-bench --engine memory throughput --payload 1024 --items 400000
+	target/release/baton-bench --engine memory ping-pong
+	target/release/baton-bench --engine memory backlog --runs 3
+
+bench-durable: build ## what durability costs: open-loop latency, 5 M items over a kill -9, a minute at full speed; ~6 GB of disk
+	target/release/baton-bench latency --rate 100000 --payload 1024 --seconds 10
+	target/release/baton-bench ping-pong
+	target/release/baton-bench throughput --payload 1024 --items 400000
+	target/release/baton-bench steady --waiting 600000 --seconds 60 --payload 1024
+	target/release/baton-bench queues --queues 10000 --items 10
+	target/release/baton-bench backlog --items 5000000 --payload 1024 --kill
 
 clean: ## removes what was built
 	cargo clean

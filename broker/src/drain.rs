@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use baton_journal::Counters;
 use baton_proto::v1::Durability;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
@@ -47,8 +48,36 @@ impl Running {
         if !closed {
             self.servers.abort_all();
         }
+        self.tell_counters();
         info!(finished = settled, "broker stopped");
         settled && stopped
+    }
+
+    /// What the journal did in this life.
+    fn tell_counters(&self) {
+        if let Some(counters) = self.engine.journal_counters() {
+            let Counters {
+                commits,
+                bytes,
+                syncs,
+                sync_ns,
+                sync_ns_max,
+                segments,
+                spares,
+            } = counters;
+            let mean_sync = Duration::from_nanos(sync_ns.checked_div(syncs).unwrap_or(0));
+            let longest_sync = Duration::from_nanos(sync_ns_max);
+            info!(
+                commits,
+                bytes,
+                syncs,
+                ?mean_sync,
+                ?longest_sync,
+                segments,
+                spares,
+                "journal closed"
+            );
+        }
     }
 
     /// Memory ends with the process.

@@ -70,6 +70,8 @@ where
     let filter = parse_filter(filter.as_deref().unwrap_or(DEFAULT_FILTER))?;
     let builder = Subscriber::builder()
         .with_writer(writer)
+        // A log on a full disk is no reason to end: told to stderr, which may be that log, it would be.
+        .log_internal_errors(false)
         .with_env_filter(filter);
     match format {
         LogFormat::Text => builder

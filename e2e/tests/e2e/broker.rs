@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use baton_client::{Client, QueueStats};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -22,6 +22,8 @@ use crate::scratch::Scratch;
 pub(crate) struct Launch {
     port: u16,
     arguments: Vec<String>,
+    /// A write past its limit is an error and not the end of the process.
+    writes_can_fail: bool,
     /// Lives as long as somebody may start it again.
     _scratch: Option<Arc<Scratch>>,
 }
@@ -51,6 +53,7 @@ impl Launch {
         Self {
             port: free_port(),
             arguments: arguments.iter().map(|&one| one.to_owned()).collect(),
+            writes_can_fail: false,
             _scratch: None,
         }
     }
@@ -60,6 +63,14 @@ impl Launch {
         let arguments = arguments.iter().map(|&one| one.to_owned());
         self.arguments.extend(arguments);
         self
+    }
+
+    /// For [`Broker::break_disk`].
+    pub(crate) fn whose_writes_can_fail(self) -> Self {
+        Self {
+            writes_can_fail: true,
+            ..self
+        }
     }
 
     /// The same, on another port.
@@ -92,7 +103,16 @@ impl Launch {
 
     fn command(&self) -> Command {
         let listen = format!("127.0.0.1:{}", self.port);
-        let mut command = Command::new(program("baton-broker"));
+        let program = program("baton-broker");
+        let mut command = if self.writes_can_fail {
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+                .arg(program);
+            shell
+        } else {
+            Command::new(program)
+        };
         command
             .args(&self.arguments)
             .args(["--listen", &listen, "--http", "127.0.0.1:0"])
@@ -171,6 +191,23 @@ impl Broker {
 
     pub(crate) fn client(&self) -> Client {
         self.launch.client()
+    }
+
+    /// From now on its writes to files fail; what it says goes through a pipe.
+    pub(crate) fn break_disk(&self) {
+        let id = self.process.id().expect("it still runs");
+        let pid = Pid::from_raw(id.cast_signed()).unwrap();
+        let nothing = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        prlimit(Some(pid), Resource::Fsize, nothing).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, Launch) {
+        let status = timeout(PATIENCE, self.process.wait()).await;
+        (status.expect("it never ended").unwrap(), self.launch)
     }
 
     pub(crate) async fn stats(&self, queue: &str) -> QueueStats {

@@ -1,5 +1,7 @@
 //! A broker that goes away and comes back: the programs ride it out.
 
+use baton_client::Item;
+
 use crate::broker::{Broker, Launch};
 use crate::processes::{Finished, Process};
 
@@ -146,4 +148,26 @@ async fn a_file_in_place_of_the_data_directory_is_named_and_left_alone() {
         assert!(!refused.stderr.contains("panicked"), "{refused:?}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_broker_and_what_was_confirmed_is_there_again() {
+    let broker = Launch::durable().whose_writes_can_fail().start().await;
+    let producer = broker.client().producer("q").open();
+    for number in 0..10 {
+        producer
+            .publish(Item::new(number.to_string()))
+            .await
+            .unwrap();
+    }
+    broker.break_disk();
+    // Its outcome is unknown at first; the client asks again once somebody has started the broker.
+    let (late, (status, broker)) = tokio::join!(producer.publish(Item::new("late")), async {
+        let (status, launch) = broker.ended().await;
+        (status, launch.start().await)
+    });
+    assert_eq!(status.code(), Some(74), "{status}");
+    late.unwrap();
+    let stats = broker.stats("q").await;
+    assert_eq!((stats.published_total, stats.ready), (11, 11), "{stats:?}");
 }

@@ -46,7 +46,7 @@ deny: ## licences, bans, sources (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 SOAK ?= 1
-soak: ## crash tests for 20 minutes (SOAK=3: three times that)
+soak: ## thousands of crashes, simulated and real (SOAK=3: three times as many)
 	cargo build --release --workspace --locked
 	BATON_SIM_FIRST=$${BATON_SIM_FIRST:-$$(date +%s)} BATON_SIM_SEEDS=$$((5000 * $(SOAK))) \
 		cargo test --release --locked -p baton-broker --lib every_promise_holds -- --nocapture

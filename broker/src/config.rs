@@ -140,8 +140,8 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Has memory taken by pages of 4 KiB. In huge ones, of which the allocator asks for, what a burst took would stay resident
-/// as long as one small thing lives in each 2 MiB.
+/// Has memory taken in pages of 4 KiB. In huge ones, which the allocator asks for, what a burst took stays resident as long
+/// as one small thing lives in each 2 MiB.
 pub fn refuse_huge_pages() {
     // Where the system does not know it, it serves too.
     let _ = disable_transparent_huge_pages(true);

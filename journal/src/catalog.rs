@@ -4,7 +4,7 @@
 //! by any recovery from then on.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) fs: Arc<dyn FileSystem>,
     /// Guards the catalog as a whole.
     catalog: Mutex<Catalog>,
+    /// The disk had no room for another segment. Beside the catalog, since every publish asks.
+    full: AtomicBool,
     pub(crate) metrics: Metrics,
 }
 
@@ -31,8 +33,17 @@ impl Shared {
         Arc::new(Self {
             fs,
             catalog: Mutex::new(catalog),
+            full: AtomicBool::new(false),
             metrics: Metrics::default(),
         })
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
@@ -177,8 +188,6 @@ pub(crate) struct Catalog {
     /// Of the list of streams.
     pub(crate) directory: Progress,
     pub(crate) next_stream: u32,
-    /// The disk had no room for another segment.
-    pub(crate) full: bool,
     pub(crate) cache: Cache,
 }
 

@@ -108,10 +108,10 @@ impl Keeper {
 
     /// Whether the disk is full, and whether there are fewer prepared segments than there should be.
     fn lacking(&self) -> (bool, bool) {
-        let mut catalog = self.shared.catalog();
-        let lacking = catalog.prepared.len() < self.settings.spares;
-        catalog.full &= lacking;
-        (catalog.full, lacking)
+        let lacking = self.shared.catalog().prepared.len() < self.settings.spares;
+        let full = lacking && self.shared.is_full();
+        self.shared.set_full(full);
+        (full, lacking)
     }
 
     /// Streams that should write a checkpoint now, each named once until it is complete. `idle`: nothing was committed for
@@ -119,7 +119,7 @@ impl Keeper {
     pub fn wanted(&mut self, idle: bool) -> Vec<StreamId> {
         self.idle = idle;
         let catalog = self.shared.catalog();
-        let due = Due::of(&catalog, idle || catalog.full);
+        let due = Due::of(&catalog, idle || self.shared.is_full());
         let asked = &mut self.asked;
         asked.retain(|id, _| catalog.streams.contains_key(id));
         let streams = catalog.streams.iter();
@@ -132,7 +132,7 @@ impl Keeper {
 
     fn directory_due(&self) -> bool {
         let catalog = self.shared.catalog();
-        let due = Due::of(&catalog, self.idle || catalog.full);
+        let due = Due::of(&catalog, self.idle || self.shared.is_full());
         catalog.directory.under_way() || due.is(&catalog, &catalog.directory)
     }
 

@@ -119,7 +119,7 @@ impl Keeper {
             return self.no_space(id, error);
         }
         if left == 0 {
-            self.shared.catalog().full = false;
+            self.shared.set_full(false);
         } else {
             self.preparing = Some(preparing);
         }
@@ -130,7 +130,7 @@ impl Keeper {
         if !is_no_space(&error) {
             return Err(Error::io("prepare", &segment_name(id), error));
         }
-        self.shared.catalog().full = true;
+        self.shared.set_full(true);
         Ok(Step::NoSpace)
     }
 

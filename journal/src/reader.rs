@@ -171,8 +171,7 @@ impl Reader {
     /// There is room for more than acks. False once the disk was too full for another segment and at most one prepared
     /// segment is left; true again by itself.
     pub fn has_room(&self) -> bool {
-        let catalog = self.shared.catalog();
-        !(catalog.full && catalog.prepared.len() <= 1)
+        !self.shared.is_full() || self.shared.catalog().prepared.len() > 1
     }
 }
 

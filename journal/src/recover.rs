@@ -97,7 +97,6 @@ fn empty() -> Catalog {
         streams: BTreeMap::new(),
         directory: Progress::default(),
         next_stream: 1,
-        full: false,
         cache: Cache::default(),
     }
 }

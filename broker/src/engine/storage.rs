@@ -35,7 +35,7 @@ use tracing::info;
 pub(super) use self::keeper::KeeperLoop;
 #[cfg(test)]
 pub(super) use self::keeper::Kept;
-pub(super) use self::link::{Link, Links};
+pub(super) use self::link::Links;
 pub(super) use self::mailbox::Mailbox;
 pub(super) use self::reader::BodyReader;
 pub(super) use self::reader::ReaderLoop;
@@ -169,9 +169,8 @@ impl Storage {
     }
 
     fn target(&self, stream: StreamId) -> JournalTarget {
-        let link = Arc::new(Link::new(stream));
-        self.links.add(&link);
-        JournalTarget::new(link, Arc::clone(&self.mailbox), self.journal.clone())
+        let mailbox = Arc::clone(&self.mailbox);
+        JournalTarget::new(stream, &self.links, mailbox, self.journal.clone())
     }
 
     /// Reads bodies of a stream.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use baton_journal::StreamId;
 use tokio::sync::{Notify, watch};
@@ -87,29 +87,34 @@ impl Link {
 
 /// All queues', by stream. Locked for a look-up only.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Links(Mutex<BTreeMap<StreamId, Weak<Link>>>);
+pub(in crate::engine) struct Links(Mutex<BTreeMap<StreamId, Arc<Link>>>);
 
 impl Links {
     pub(super) fn add(&self, link: &Arc<Link>) {
-        self.lock().insert(link.stream, Arc::downgrade(link));
+        self.lock().insert(link.stream, Arc::clone(link));
+    }
+
+    /// The queue is gone. Queues come and go: what is kept of one must not outlive it.
+    pub(super) fn remove(&self, stream: StreamId) {
+        self.lock().remove(&stream);
     }
 
     /// None: the queue is gone.
     pub(super) fn get(&self, stream: StreamId) -> Option<Arc<Link>> {
-        let mut links = self.lock();
-        let link = links.get(&stream)?.upgrade();
-        if link.is_none() {
-            links.remove(&stream);
-        }
-        link
+        self.lock().get(&stream).cloned()
     }
 
     pub(super) fn fail_all(&self) {
-        let links: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let links: Vec<_> = self.lock().values().cloned().collect();
         links.iter().for_each(|link| link.fail());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<StreamId, Weak<Link>>> {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Arc<Link>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

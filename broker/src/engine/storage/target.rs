@@ -8,7 +8,7 @@ use baton_queue::{Event, QueueName};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::link::Link;
+use super::link::{Link, Links};
 use super::mailbox::{Mailbox, Submission};
 use crate::engine::commit::{Commit, CommitPosition, CommitProgress, CommitTarget};
 use crate::limits::{BYTES_UNDER_WAY_MAX, COMMIT_BYTES, COMMITS_UNDER_WAY_MAX};
@@ -17,6 +17,7 @@ use crate::limits::{BYTES_UNDER_WAY_MAX, COMMIT_BYTES, COMMITS_UNDER_WAY_MAX};
 #[derive(Debug)]
 pub(in crate::engine) struct JournalTarget {
     link: Arc<Link>,
+    links: Arc<Links>,
     mailbox: Arc<Mailbox>,
     journal: Reader,
     /// The queue's name, until its first commit.
@@ -26,9 +27,17 @@ pub(in crate::engine) struct JournalTarget {
 }
 
 impl JournalTarget {
-    pub(super) fn new(link: Arc<Link>, mailbox: Arc<Mailbox>, journal: Reader) -> Self {
+    pub(super) fn new(
+        stream: StreamId,
+        links: &Arc<Links>,
+        mailbox: Arc<Mailbox>,
+        journal: Reader,
+    ) -> Self {
+        let link = Arc::new(Link::new(stream));
+        links.add(&link);
         Self {
             link,
+            links: Arc::clone(links),
             mailbox,
             journal,
             opening: None,
@@ -36,16 +45,14 @@ impl JournalTarget {
         }
     }
 
-    pub(super) fn opening(self, name: &QueueName) -> Self {
-        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-        Self {
-            opening: Some(name),
-            ..self
-        }
+    pub(super) fn opening(mut self, name: &QueueName) -> Self {
+        self.opening = Some(Bytes::copy_from_slice(name.as_str().as_bytes()));
+        self
     }
 
-    pub(super) fn after(self, seq: u64) -> Self {
-        Self { seq, ..self }
+    pub(super) fn after(mut self, seq: u64) -> Self {
+        self.seq = seq;
+        self
     }
 
     pub(in crate::engine) fn stream(&self) -> StreamId {
@@ -125,6 +132,12 @@ impl JournalTarget {
         (0..parts)
             .map(|part| self.submission(position, vec![record(part)]))
             .collect()
+    }
+}
+
+impl Drop for JournalTarget {
+    fn drop(&mut self) {
+        self.links.remove(self.link.stream);
     }
 }
 

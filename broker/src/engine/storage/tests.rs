@@ -158,3 +158,12 @@ fn what_gathered_shares_one_sync() {
     }
     assert_eq!(loops.writer.step(Duration::ZERO), Written::Nothing);
 }
+
+#[test]
+fn nothing_is_kept_of_a_queue_that_is_gone() {
+    let (storage, _loops) = storage(&Arc::default());
+    let kept = storage.create(&"a".parse().unwrap());
+    drop(storage.create(&"b".parse().unwrap()));
+    assert_eq!(storage.links.len(), 1);
+    assert!(storage.links.get(kept.stream()).is_some());
+}

@@ -34,6 +34,8 @@ pub struct Routing {
     pub ttl: Option<Duration>,
     /// Where its dedup key is in the encoding; empty: none.
     pub dedup_key: Range<usize>,
+    /// When its producer made it, by the producer's clock; 0: not said.
+    pub created_ns: u64,
 }
 
 /// When an item may first be delivered.
@@ -115,7 +117,7 @@ pub fn scan(item: &[u8], payload_bytes_max: usize) -> Result<Routing, ScanError>
             }
             (8, Value::Bytes(at)) => text(&item[at], "traceparent", TRACEPARENT_BYTES_MAX)?,
             (9, Value::Bytes(at)) => text(&item[at], "tracestate", TRACESTATE_BYTES_MAX)?,
-            (10, Value::Fixed64) => {}
+            (10, Value::Fixed64(at)) => routing.created_ns = at,
             (11, Value::Bytes(at)) => attributes.add(&item[at])?,
             (12, Value::Bytes(at)) => text(&item[at], "content_type", CONTENT_TYPE_BYTES_MAX)?,
             (15, Value::Bytes(at)) => payload(at.len(), payload_bytes_max)?,
@@ -131,6 +133,34 @@ pub fn scan(item: &[u8], payload_bytes_max: usize) -> Result<Routing, ScanError>
     }
     routing.ttl = ttl.map(time_to_live).transpose()?;
     Ok(routing)
+}
+
+/// What an item says of where it comes from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Provenance<'a> {
+    /// When its producer made it, by the producer's clock; 0: not said.
+    pub created_ns: u64,
+    /// W3C trace context; may be empty, or nonsense.
+    pub traceparent: &'a str,
+    /// W3C vendor state; may be empty.
+    pub tracestate: &'a str,
+}
+
+/// Where an item that passed [`scan`] comes from; of one that did not, what can be read.
+#[must_use]
+pub fn provenance(item: &[u8]) -> Provenance<'_> {
+    let mut found = Provenance::default();
+    let mut fields = Fields::new(item);
+    let text = |at: Range<usize>| std::str::from_utf8(&item[at]).unwrap_or_default();
+    while let Ok(Some(field)) = fields.next() {
+        match (field.number, field.value) {
+            (8, Value::Bytes(at)) => found.traceparent = text(at),
+            (9, Value::Bytes(at)) => found.tracestate = text(at),
+            (10, Value::Fixed64(at)) => found.created_ns = at,
+            _ => {}
+        }
+    }
+    found
 }
 
 fn payload(actual: usize, max: usize) -> Result<(), ScanError> {
@@ -241,7 +271,7 @@ struct Field {
 
 enum Value {
     Varint(u64),
-    Fixed64,
+    Fixed64(u64),
     Fixed32,
     Bytes(Range<usize>),
 }
@@ -268,7 +298,7 @@ impl<'a> Fields<'a> {
         }
         let value = match key & 7 {
             0 => Value::Varint(self.varint()?),
-            1 => self.skip(8).map(|_| Value::Fixed64)?,
+            1 => Value::Fixed64(self.fixed64()?),
             2 => {
                 let length = self.varint()?;
                 let length = usize::try_from(length).map_err(|_| ScanError::Malformed)?;
@@ -279,6 +309,14 @@ impl<'a> Fields<'a> {
             _ => return Err(ScanError::Malformed),
         };
         Ok(Some(Field { number, value }))
+    }
+
+    fn fixed64(&mut self) -> Result<u64, ScanError> {
+        let at = self.skip(8)?;
+        let bytes = self.bytes[at]
+            .try_into()
+            .map_err(|_| ScanError::Malformed)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     fn skip(&mut self, length: usize) -> Result<Range<usize>, ScanError> {

@@ -74,6 +74,12 @@ impl WallClock {
         }
     }
 
+    /// What the wall clock is ahead of `CLOCK_MONOTONIC`, modulo 2^64.
+    #[must_use]
+    pub const fn shift_ns(&self) -> u64 {
+        self.wall_ns.wrapping_sub(self.monotonic_ns)
+    }
+
     /// Nanoseconds since the epoch, now.
     #[must_use]
     pub fn now_ns(&self) -> u64 {

@@ -94,7 +94,7 @@ impl Default for LatencySummary {
 }
 
 /// A duration in the unit that suits it, to as many digits as the histogram can tell apart.
-struct Shown(Duration);
+pub(crate) struct Shown(pub(crate) Duration);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

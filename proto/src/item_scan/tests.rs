@@ -211,3 +211,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_item_says_where_it_comes_from() {
+    let item = Item {
+        created_ns: 77,
+        traceparent: "00-a-b-01".into(),
+        tracestate: "x=y".into(),
+        payload: vec![1; 100].into(),
+        ..Item::default()
+    };
+    let encoded = item.encode_to_vec();
+    let expected = Provenance {
+        created_ns: 77,
+        traceparent: "00-a-b-01",
+        tracestate: "x=y",
+    };
+    assert_eq!(provenance(&encoded), expected);
+    assert_eq!(scan(&encoded, 100).unwrap().created_ns, 77);
+    assert_eq!(provenance(b"\xff\xff"), Provenance::default());
+}

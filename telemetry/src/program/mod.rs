@@ -6,8 +6,12 @@
 pub mod exit;
 pub mod flags;
 pub mod launch;
+pub mod message;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod output;
 pub mod problems;
 pub mod progress;
 pub mod signals;
+pub mod stage_table;
 pub mod throughput;

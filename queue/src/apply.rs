@@ -25,6 +25,10 @@ impl Queue {
     pub fn apply(&mut self, event: &Event) {
         match *event {
             Event::Published(ref published) => self.apply_published(published),
+            Event::PublishedFrom(ref published, origin) => self.apply_published(&PublishedItems {
+                origin: Some(origin),
+                ..published.clone()
+            }),
             Event::Repeated(ref repeated) => self.apply_repeated(repeated),
             Event::Leased(ref leased) => self.apply_leased(leased),
             Event::Extended {
@@ -90,6 +94,7 @@ impl Queue {
             attempts: 0,
             forgiven: 0,
             history: None,
+            origin: event.origin,
         };
         match event.due {
             Some(due) => self.schedule(items, at, due),

@@ -17,8 +17,11 @@ use crate::event::{Dues, Event, Failed, Leased, Next, ProducerRun, PublishedItem
 use crate::id::ItemId;
 use crate::time::Timestamp;
 
-/// Version of the bytes of events and snapshots that this crate writes, and the only one that it reads.
-pub const FORMAT_VERSION: u8 = 1;
+/// Version of the bytes of events and snapshots that this crate writes. It reads those before it too:
+///
+/// 1. without origins.
+/// 2. with them.
+pub const FORMAT_VERSION: u8 = 2;
 
 /// No honest counter or id comes near it, and sums of a few of them do not overflow.
 pub(crate) const COUNTER_MAX: u64 = 1 << 60;
@@ -27,7 +30,7 @@ pub(crate) const COUNTER_MAX: u64 = 1 << 60;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// Of another version of Baton.
-    #[error("format version {found} is unknown; this is version {FORMAT_VERSION}")]
+    #[error("format version {found} is unknown; this broker reads 1 to {FORMAT_VERSION}")]
     Version {
         /// The version that the bytes say they have.
         found: u8,
@@ -60,7 +63,29 @@ pub fn encode_events(events: &[Event], into: &mut Vec<u8>) {
             let PublishedItems { sizes, count, .. } = published;
             published.sizes = sizes.clone().own(*count);
         }
-        put(into, &event);
+        put(into, &stored(event));
+    }
+}
+
+/// As it is on disk.
+fn stored(event: Event) -> Event {
+    match event {
+        Event::Published(mut published) => match published.origin.take() {
+            Some(origin) => Event::PublishedFrom(published, origin),
+            None => Event::Published(published),
+        },
+        event => event,
+    }
+}
+
+/// As it is in memory.
+fn loaded(event: Event) -> Event {
+    match event {
+        Event::PublishedFrom(mut published, origin) => {
+            published.origin = Some(origin);
+            Event::Published(published)
+        }
+        event => event,
     }
 }
 
@@ -78,7 +103,7 @@ pub fn decode_events(bytes: &[u8], each: &mut dyn FnMut(Event)) -> Result<(), De
         let mut event: Event = input.take()?;
         event.map_times(|time| *time = time.onto_base(base));
         check(&event)?;
-        each(event);
+        each(loaded(event));
     }
     Ok(())
 }
@@ -86,7 +111,9 @@ pub fn decode_events(bytes: &[u8], each: &mut dyn FnMut(Event)) -> Result<(), De
 /// What can be told of an event without the queue that it happened to.
 fn check(event: &Event) -> Result<(), DecodeError> {
     match event {
-        Event::Published(published) => check_published(published),
+        Event::Published(published) | Event::PublishedFrom(published, _) => {
+            check_published(published)
+        }
         Event::Repeated(repeated) => check_repeated(repeated),
         Event::Failed(failed) => check_failed(failed),
         &Event::Leased(Leased {
@@ -192,6 +219,7 @@ impl Flavor for Append<'_> {
 /// Bytes that are read from the front. Nothing is allocated for a length that the bytes left could not fill.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
+    version: u8,
     whole: usize,
     rest: &'a [u8],
 }
@@ -207,9 +235,18 @@ impl<'a> Input<'a> {
             .ok_or(DecodeError::Malformed { offset: 0 })?;
         let whole = bytes.len();
         match found {
-            FORMAT_VERSION => Ok(Self { whole, rest }),
+            version @ 1..=FORMAT_VERSION => Ok(Self {
+                version,
+                whole,
+                rest,
+            }),
             _ => Err(DecodeError::Version { found }),
         }
+    }
+
+    /// Of the format that the bytes have.
+    pub(crate) const fn version(&self) -> u8 {
+        self.version
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

@@ -151,6 +151,8 @@ pub enum Event {
         /// How many.
         count: u32,
     },
+    /// As [`Event::Published`] with its origin, and only on disk: where it is read, it is that.
+    PublishedFrom(PublishedItems, Origin),
 }
 
 impl Event {
@@ -158,6 +160,7 @@ impl Event {
     pub const fn at(&self) -> Timestamp {
         match self {
             Self::Published(PublishedItems { at, .. })
+            | Self::PublishedFrom(PublishedItems { at, .. }, _)
             | Self::Repeated(Repeated { at, .. })
             | Self::Leased(Leased { at, .. })
             | Self::Extended { at, .. }
@@ -181,7 +184,7 @@ impl Event {
     /// Changes each of its times.
     pub(crate) fn map_times(&mut self, map: impl Fn(&mut Timestamp)) {
         match self {
-            Self::Published(event) => event.map_times(map),
+            Self::Published(event) | Self::PublishedFrom(event, _) => event.map_times(map),
             Self::Failed(event) => event.map_times(map),
             Self::Leased(Leased { at, deadline, .. })
             | Self::Extended { at, deadline, .. }
@@ -242,6 +245,19 @@ pub struct PublishedItems {
     pub producer: Option<ProducerRun>,
     /// The dedup keys of those items that have one.
     pub keys: Vec<DedupKey>,
+    /// How their producer's clock compares. None: not known.
+    // Stored as `PublishedFrom`, since what this struct has stays as it is.
+    #[serde(skip)]
+    pub origin: Option<Origin>,
+}
+
+/// How the clock of the items' producer compares with the broker's, as it was known when they came. The queue only keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Added to a stamp of the producer, modulo 2^64, it gives the time that a [`Timestamp`] is of.
+    pub shift_ns: u64,
+    /// It is right to this, either way.
+    pub error_ns: u64,
 }
 
 /// Sequences of a producer, one for each item of an event, ascending by 1.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::event::Origin;
 use crate::history::{FailedAttempt, FailureReason};
 use crate::id::ItemId;
 use crate::queue::Queue;
@@ -77,6 +78,12 @@ pub struct Explanation {
     pub dead_reason: Option<FailureReason>,
     /// Bytes.
     pub size: u32,
+    /// It could be handed out since; scheduled: it can be from then on.
+    pub ready_at: Option<Timestamp>,
+    /// Attempts before the last redrive; 0: it was never redriven.
+    pub forgiven: u32,
+    /// How its producer's clock compared.
+    pub origin: Option<Origin>,
 }
 
 /// Ready items up to an id.
@@ -134,6 +141,7 @@ impl Queue {
         if let Some(run) = self.scheduled.find(item) {
             explanation.since = Some(run.phase.since);
             explanation.until = Some(run.phase.due);
+            explanation.ready_at = Some(run.phase.due);
             let delayed = run.items.attempts == 0;
             let reason = if delayed {
                 WaitReason::Delayed
@@ -145,6 +153,7 @@ impl Queue {
         if let Some(run) = self.ready.find(item) {
             let before = self.ready_before(item, counted);
             explanation.since = Some(run.ready_at(item.since(run.items.first)));
+            explanation.ready_at = explanation.since;
             let expires_at = run.items.expires_at.as_ref();
             explanation.until = expires_at.map(|at| at.at(item.since(run.items.first)));
             explanation.items_before = Some(before);
@@ -176,6 +185,7 @@ impl Queue {
     fn explain_held(&self, explanation: &mut Explanation) {
         if let Some(run) = self.leased.find(explanation.item) {
             explanation.since = Some(run.phase.leased_at);
+            explanation.ready_at = Some(run.phase.ready_at);
             explanation.until = Some(run.phase.deadline);
             explanation.consumer = Some(Arc::clone(&run.phase.consumer));
         }
@@ -183,6 +193,18 @@ impl Queue {
             explanation.since = Some(run.phase.since);
             explanation.dead_reason = Some(run.phase.reason);
         }
+    }
+
+    /// Every item before this one has been settled for good.
+    pub fn oldest_unsettled(&self) -> ItemId {
+        let first = [
+            self.ready.iter().next().map(|run| run.items.first),
+            self.leased.iter().next().map(|run| run.items.first),
+            self.scheduled.iter().next().map(|run| run.items.first),
+            self.dead.iter().next().map(|run| run.items.first),
+        ];
+        let next = self.last_item.plus(1);
+        first.into_iter().flatten().min().unwrap_or(next)
     }
 
     /// Where an item stands. None: it was never published.
@@ -247,6 +269,8 @@ fn about(item: ItemId, items: &Items) -> Explanation {
         attempts: items.attempts,
         failed_attempts: history.map_or_else(Vec::new, |h| h.failed().cloned().collect()),
         size: items.sizes.at(index),
+        forgiven: items.forgiven,
+        origin: items.origin,
         ..done(item)
     }
 }
@@ -265,6 +289,9 @@ const fn done(item: ItemId) -> Explanation {
         items_before: None,
         dead_reason: None,
         size: 0,
+        ready_at: None,
+        forgiven: 0,
+        origin: None,
     }
 }
 

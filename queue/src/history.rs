@@ -88,6 +88,11 @@ impl History {
         (!failed.is_empty()).then_some(Self { failed })
     }
 
+    /// When the last attempt ended.
+    pub(crate) fn last_ended_at(&self) -> Option<Timestamp> {
+        self.failed.last().map(|failure| failure.ended_at)
+    }
+
     /// What the consumer of the attempt before said, if anything.
     pub(crate) fn last_error(&self) -> Option<&Arc<str>> {
         self.failed

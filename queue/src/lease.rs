@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::column::Sizes;
-use crate::event::{Event, Leased};
+use crate::event::{Event, Leased, Origin};
 use crate::id::{ItemId, SessionId};
 use crate::queue::Queue;
 use crate::ready::Ready;
@@ -52,6 +52,12 @@ pub struct LeasedRun {
     pub ready_at: Timestamp,
     /// Taken in.
     pub published_at: Timestamp,
+    /// The wait for this attempt began: taken in, or the attempt before failed, or redriven.
+    pub waiting_since: Timestamp,
+    /// Attempts before the last redrive; 0: it was never redriven.
+    pub forgiven: u32,
+    /// How their producer's clock compared.
+    pub origin: Option<Origin>,
     /// The leases run out then.
     pub deadline: Timestamp,
     /// Bytes of each.
@@ -172,13 +178,24 @@ impl Queue {
 
 fn leased_run(run: &Run<Ready>, count: u32, first_seq: u64, deadline: Timestamp) -> LeasedRun {
     let history = run.items.history.as_ref();
+    let ready_at = run.ready_at(0);
+    let published_at = run.items.published_at.at(0);
+    let redriven = run.items.forgiven > 0 && run.items.forgiven == run.items.attempts;
+    let waiting_since = match history.and_then(|history| history.last_ended_at()) {
+        _ if redriven => ready_at,
+        Some(failed_at) => failed_at,
+        None => published_at,
+    };
     LeasedRun {
         first_seq,
         first: run.items.first,
         count,
         attempt: run.items.attempts + 1,
-        ready_at: run.ready_at(0),
-        published_at: run.items.published_at.at(0),
+        ready_at,
+        published_at,
+        waiting_since,
+        forgiven: run.items.forgiven,
+        origin: run.items.origin,
         deadline,
         sizes: run.items.sizes.clone(),
         last_error: history.and_then(|history| history.last_error()).cloned(),
@@ -209,6 +226,36 @@ mod tests {
             .map(|run| (run.first.get(), run.count))
             .collect();
         assert_eq!(order, [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_wait_begins_where_the_attempt_before_ended() {
+        let mut story = Story::new(Config {
+            max_attempts: 2,
+            ..Config::default()
+        });
+        story.add(1);
+        let published = story.now;
+        let mut since = Vec::new();
+        for seq in 1..=3 {
+            story.wait(SECOND);
+            let run = story.lease(SessionId::UNARY, 1).remove(0);
+            since.push((
+                run.waiting_since.saturating_since(published).as_secs(),
+                run.forgiven,
+            ));
+            story.wait(SECOND);
+            let at_once = NackKind::Retry {
+                delay: Some(Duration::ZERO),
+            };
+            story.nack(SessionId::UNARY, seq, at_once, "");
+            if seq == 2 {
+                story.wait(SECOND);
+                let all = crate::admin::RedriveWhat::Oldest(None);
+                story.queue.redrive(story.now, all, &mut story.events);
+            }
+        }
+        assert_eq!(since, [(0, 0), (2, 0), (5, 2)]);
     }
 
     #[test]

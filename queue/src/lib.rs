@@ -71,7 +71,7 @@ pub use codec::{DecodeError, FORMAT_VERSION, decode_events, encode_events};
 pub use column::{Column, Sizes};
 pub use config::{Backoff, Config, ConfigError};
 pub use event::{
-    DedupKey, Dues, Event, Failed, Leased, Next, ProducerRun, PublishedItems, Repeated,
+    DedupKey, Dues, Event, Failed, Leased, Next, Origin, ProducerRun, PublishedItems, Repeated,
 };
 pub use explain::{Demand, Explanation, ItemState, WaitReason};
 pub use history::{FailedAttempt, FailureReason};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::column::Sizes;
-use crate::event::{DedupKey, Event, ProducerRun, PublishedItems, Repeated};
+use crate::event::{DedupKey, Event, Origin, ProducerRun, PublishedItems, Repeated};
 use crate::id::ItemId;
 use crate::plan::{Fate, Plan, Step, key_of};
 use crate::queue::Queue;
@@ -23,6 +23,8 @@ pub struct Publish<'a> {
     pub items: &'a [NewItem],
     /// What to do where not all of them fit.
     pub admit: Admit,
+    /// How the producer's clock compares. None: not known.
+    pub origin: Option<Origin>,
 }
 
 /// A producer and its sequence.
@@ -117,7 +119,7 @@ impl Queue {
                 id: Arc::clone(id),
                 first_sequence: first_sequence + u64::from(items[0].index),
             });
-            let (event, run) = self.step_event(now, &step, items, producer);
+            let (event, run) = self.step_event((now, publish.origin), &step, items, producer);
             self.emit(event, events);
             published.push(run);
         }
@@ -126,7 +128,7 @@ impl Queue {
 
     fn step_event(
         &self,
-        at: Timestamp,
+        (at, origin): (Timestamp, Option<Origin>),
         step: &Step,
         items: &[NewItem],
         producer: Option<ProducerRun>,
@@ -158,6 +160,7 @@ impl Queue {
                     expires_at,
                     producer,
                     keys,
+                    origin,
                 };
                 (Event::Published(event), Some(first), false)
             }
@@ -386,6 +389,7 @@ mod tests {
             producer: None,
             items: &plain(6),
             admit: Admit::Prefix,
+            origin: None,
         };
         let some = story
             .queue

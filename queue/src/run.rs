@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::column::{Column, Sizes};
+use crate::event::Origin;
 use crate::history::History;
 use crate::id::ItemId;
 use crate::time::Timestamp;
@@ -25,6 +26,8 @@ pub(crate) struct Items {
     /// Deliveries that no longer count against the allowance: those before the last redrive.
     pub(crate) forgiven: u32,
     pub(crate) history: Option<Arc<History>>,
+    /// How their producer's clock compared.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Items {
@@ -97,6 +100,7 @@ impl Items {
             && self.published_at.begins_like(&other.published_at, count)
             && (self.attempts, self.forgiven) == (other.attempts, other.forgiven)
             && self.history == other.history
+            && self.origin == other.origin
     }
 
     fn joined(&self, next: &Self) -> Option<Self> {
@@ -104,6 +108,7 @@ impl Items {
             && self.expires_before(next)
             && self.attempts == next.attempts
             && self.forgiven == next.forgiven
+            && self.origin == next.origin
             && self.history == next.history;
         if !alike {
             return None;

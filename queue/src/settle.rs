@@ -218,6 +218,19 @@ impl Queue {
         }
     }
 
+    /// The live leases of a session within `first_seq..=last_seq`, ascending, as runs: the first number, the first item, and
+    /// how many of both.
+    pub fn live_leases_within(
+        &self,
+        session: SessionId,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> impl Iterator<Item = (u64, ItemId, u32)> {
+        let live = self.leased.index().within(session, first_seq, last_seq);
+        live.into_iter()
+            .map(|run| (run.first_seq, run.first, run.count()))
+    }
+
     fn leased_run(&self, item: ItemId) -> &Run<Lease> {
         self.leased.find(item).expect("a live lease has its item")
     }

@@ -16,11 +16,13 @@ mod writer;
 
 pub(crate) use reader::Reader;
 pub(crate) use runs::StoredPhase;
+use serde::{Deserialize, Serialize};
 pub(crate) use writer::Writer;
 
 use crate::codec::{COUNTER_MAX, DecodeError, ensure};
 use crate::config::Config;
 use crate::ended::Ended;
+use crate::event::Origin;
 use crate::id::ItemId;
 use crate::keys::Keys;
 use crate::producers::Producers;
@@ -28,6 +30,16 @@ use crate::queue::Queue;
 use crate::removed::Removed;
 use crate::sessions::Sessions;
 use crate::stats::Totals;
+
+/// Where a run's items are from. Version 1 says nothing of it.
+// Kept on disk by position: never reordered or removed, new ones go last.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum StoredOrigin {
+    None,
+    /// The same as the last one that was written out.
+    Last,
+    New(Origin),
+}
 
 impl Queue {
     /// Appends the complete state to `into`. The same queue gives the same bytes each time.

@@ -50,6 +50,7 @@ impl Story {
             producer,
             items,
             admit: Admit::All,
+            origin: None,
         };
         self.queue
             .handle_publish(self.now, publish, &mut self.events)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::codec::{DecodeError, Input};
+use crate::event::Origin;
 use crate::history::{FailedAttempt, History};
 use crate::id::ItemId;
 use crate::run_map::RunMap;
-use crate::snapshot::StoredPhase;
+use crate::snapshot::{StoredOrigin, StoredPhase};
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Reader<'a> {
     attempts: Vec<Arc<FailedAttempt>>,
     pub(crate) base: Timestamp,
     pub(crate) end: ItemId,
+    last_origin: Option<Origin>,
 }
 
 impl<'a> Reader<'a> {
@@ -30,6 +32,7 @@ impl<'a> Reader<'a> {
             attempts: Vec::new(),
             base: Timestamp::default(),
             end: ItemId(1),
+            last_origin: None,
         })
     }
 
@@ -84,6 +87,20 @@ impl<'a> Reader<'a> {
             self.histories.push(Arc::new(history));
         }
         known(&self.histories, number).map(Some)
+    }
+
+    pub(crate) fn origin(&mut self) -> Result<Option<Origin>, DecodeError> {
+        if self.input.version() < 2 {
+            return Ok(None);
+        }
+        match self.take()? {
+            StoredOrigin::None => return Ok(None),
+            StoredOrigin::Last => {}
+            StoredOrigin::New(origin) => self.last_origin = Some(origin),
+        }
+        let rule = "what is shared comes before it is referred to";
+        let known = self.last_origin.map(Some);
+        known.ok_or(DecodeError::Inconsistent { rule })
     }
 
     fn new_history(&mut self) -> Result<History, DecodeError> {

@@ -75,6 +75,7 @@ fn store_items<'a>(items: &'a Items, writer: &mut Writer<'a>) {
     writer.put(&items.attempts);
     writer.put(&items.forgiven);
     writer.put_history(items.history.as_ref());
+    writer.put_origin(items.origin);
 }
 
 /// Each time as its distance from the one before.
@@ -109,6 +110,7 @@ fn load_items(reader: &mut Reader<'_>) -> Result<Items, DecodeError> {
     let expires_at = load_times(reader, count)?;
     let (attempts, forgiven): (u32, u32) = reader.take()?;
     let history = reader.history()?;
+    let origin = reader.origin()?;
     let ascends = |at: &Column<Timestamp>| at.slice(count).is_sorted();
     ensure(
         expires_at.as_ref().is_none_or(ascends),
@@ -127,6 +129,7 @@ fn load_items(reader: &mut Reader<'_>) -> Result<Items, DecodeError> {
         attempts,
         forgiven,
         history,
+        origin,
     })
 }
 

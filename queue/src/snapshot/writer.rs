@@ -7,8 +7,10 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::codec::{FORMAT_VERSION, put};
+use crate::event::Origin;
 use crate::history::{FailedAttempt, History};
 use crate::id::ItemId;
+use crate::snapshot::StoredOrigin;
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) base: Timestamp,
     /// Ids are distances from the end of the run before.
     pub(crate) end: ItemId,
+    last_origin: Option<Origin>,
 }
 
 impl<'a> Writer<'a> {
@@ -37,6 +40,7 @@ impl<'a> Writer<'a> {
             attempts: FxHashMap::default(),
             base: Timestamp::default(),
             end: ItemId(1),
+            last_origin: None,
         }
     }
 
@@ -83,6 +87,18 @@ impl<'a> Writer<'a> {
             self.put(&history.attempts().len());
             for attempt in history.attempts() {
                 self.put_attempt(attempt);
+            }
+        }
+    }
+
+    /// Runs in a row mostly have it in common.
+    pub(crate) fn put_origin(&mut self, origin: Option<Origin>) {
+        match origin {
+            None => self.put(&StoredOrigin::None),
+            origin if origin == self.last_origin => self.put(&StoredOrigin::Last),
+            Some(new) => {
+                self.last_origin = origin;
+                self.put(&StoredOrigin::New(new));
             }
         }
     }

@@ -1,17 +1,18 @@
-//! Every kind of event with every option, as version 1 writes it.
+//! Every kind of event with every option, as each version writes it.
 
 use std::time::Duration;
 
 use baton_queue::{
     Backoff, Column, Config, DecodeError, DedupKey, Dues, Event, FORMAT_VERSION, Failed,
-    FailureReason, ItemId, Leased, Next, ProducerRun, PublishedItems, Repeated, SessionId,
+    FailureReason, ItemId, Leased, Next, Origin, ProducerRun, PublishedItems, Repeated, SessionId,
     Timestamp, decode_events, encode_events,
 };
 use bytes::Bytes;
 
 use crate::hex;
 
-const FIXTURE: &str = include_str!("../fixtures/events-v1.hex");
+const VERSION_1: &str = include_str!("../fixtures/events-v1.hex");
+const VERSION_2: &str = include_str!("../fixtures/events-v2.hex");
 const NOW: u64 = 1_700_000_000_000_000_000;
 const AT: Timestamp = Timestamp(NOW);
 
@@ -29,6 +30,7 @@ fn published() -> PublishedItems {
         expires_at: None,
         producer: None,
         keys: Vec::new(),
+        origin: None,
     }
 }
 
@@ -95,6 +97,10 @@ fn config() -> Config {
 /// A match without a wildcard, so that whoever adds an event comes here and adds it to the fixture too.
 const fn name(event: &Event) -> &'static str {
     match event {
+        Event::Published(PublishedItems {
+            origin: Some(_), ..
+        })
+        | Event::PublishedFrom(..) => "published_from",
         Event::Published(_) => "published",
         Event::Repeated(_) => "repeated",
         Event::Leased(_) => "leased",
@@ -153,8 +159,27 @@ pub(crate) fn all() -> Vec<Event> {
     ]
 }
 
-/// Each event alone, and events of different times as one batch.
+/// What version 2 has more.
+fn published_from() -> Event {
+    let origin = Some(Origin {
+        shift_ns: NOW - 77,
+        error_ns: 42_000,
+    });
+    Event::Published(PublishedItems {
+        origin,
+        ..published_with_all()
+    })
+}
+
+/// All of version 2.
 fn batches() -> Vec<(&'static str, Vec<Event>)> {
+    let mut batches = batches_of_version_1();
+    batches.push(("published_from", vec![published_from()]));
+    batches
+}
+
+/// Each event alone, and events of different times as one batch.
+fn batches_of_version_1() -> Vec<(&'static str, Vec<Event>)> {
     let (first, count) = (ItemId(1), 1);
     let alone = all().into_iter().map(|event| (name(&event), vec![event]));
     let times = [0, 1_000, 999].map(|nanos| Event::Acked {
@@ -179,12 +204,12 @@ fn decoded(bytes: &[u8]) -> Result<Vec<Event>, DecodeError> {
 }
 
 #[test]
-fn events_are_written_as_version_1_writes_them() {
+fn events_are_written_as_version_2_writes_them() {
     let lines: Vec<_> = batches()
         .iter()
         .map(|(name, events)| hex::line(name, &encoded(events)))
         .collect();
-    let fixture: Vec<_> = FIXTURE
+    let fixture: Vec<_> = VERSION_2
         .lines()
         .filter(|line| !line.starts_with('#'))
         .collect();
@@ -197,12 +222,14 @@ fn events_are_written_as_version_1_writes_them() {
 }
 
 #[test]
-fn events_that_version_1_wrote_are_read() {
-    let read = hex::parse(FIXTURE);
-    let read = read
-        .into_iter()
-        .map(|(name, bytes)| (name, decoded(&bytes).unwrap()));
-    assert_eq!(read.collect::<Vec<_>>(), batches());
+fn events_that_both_versions_wrote_are_read() {
+    for (fixture, batches) in [(VERSION_1, batches_of_version_1()), (VERSION_2, batches())] {
+        let read = hex::parse(fixture);
+        let read = read
+            .into_iter()
+            .map(|(name, bytes)| (name, decoded(&bytes).unwrap()));
+        assert_eq!(read.collect::<Vec<_>>(), batches);
+    }
 }
 
 #[test]
@@ -250,7 +277,7 @@ fn events_that_no_queue_reports_are_refused() {
         ..published()
     });
     let mut bytes = encoded(&[short]);
-    let count = bytes.iter().position(|byte| *byte == 2).unwrap();
+    let count = 1 + bytes[1..].iter().position(|byte| *byte == 2).unwrap();
     bytes[count] = 3;
     for bytes in [encoded(&[none]), bytes] {
         assert!(matches!(

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::events;
-use crate::story::{SECOND, START, everything};
+use crate::story::{SECOND, START, everything_of_version_2};
 
 /// What to do to bytes: where, and which byte to put there; in place of the old one, before it, or none at all.
 type Change = (prop::sample::Index, u8, u8);
@@ -58,7 +58,7 @@ proptest! {
 
     #[test]
     fn no_change_of_a_snapshot_makes_it_panic(changes in changes()) {
-        let bytes = changed(everything().snapshot(), &changes);
+        let bytes = changed(everything_of_version_2().snapshot(), &changes);
         if let Ok(queue) = Queue::restore(&bytes) {
             drive(queue);
         }
@@ -88,7 +88,7 @@ proptest! {
 
 #[test]
 fn every_single_byte_may_be_wrong() {
-    let mut story = everything();
+    let mut story = everything_of_version_2();
     story.wait(SECOND);
     let bytes = story.snapshot();
     for at in 1..bytes.len() {

@@ -1,20 +1,21 @@
-//! A whole queue, as version 1 writes it, and what no queue can have written.
+//! A whole queue, as each version writes it, and what no queue can have written.
 
 use baton_queue::{DecodeError, ItemState, Queue, SessionId};
 
 use crate::hex;
-use crate::story::{SECOND, START, Story, everything, items};
+use crate::story::{SECOND, START, Story, everything, everything_of_version_2, items};
 
-const FIXTURE: &str = include_str!("../fixtures/snapshot-v1.hex");
+const VERSION_1: &str = include_str!("../fixtures/snapshot-v1.hex");
+const VERSION_2: &str = include_str!("../fixtures/snapshot-v2.hex");
 
 fn restored(bytes: &[u8]) -> Result<Queue, DecodeError> {
     Queue::restore(bytes)
 }
 
 #[test]
-fn a_queue_is_written_as_version_1_writes_it() {
-    let line = hex::line("everything", &everything().snapshot());
-    let fixture = FIXTURE.lines().find(|line| !line.starts_with('#'));
+fn a_queue_is_written_as_version_2_writes_it() {
+    let line = hex::line("everything", &everything_of_version_2().snapshot());
+    let fixture = VERSION_2.lines().find(|line| !line.starts_with('#'));
     assert_eq!(
         fixture,
         Some(line.as_str()),
@@ -23,10 +24,14 @@ fn a_queue_is_written_as_version_1_writes_it() {
 }
 
 #[test]
-fn a_queue_that_version_1_wrote_is_restored() {
-    let story = everything();
-    let (_, bytes) = &hex::parse(FIXTURE)[0];
-    assert!(restored(bytes).unwrap() == story.queue);
+fn queues_that_both_versions_wrote_are_restored() {
+    for (fixture, story) in [
+        (VERSION_1, everything()),
+        (VERSION_2, everything_of_version_2()),
+    ] {
+        let (_, bytes) = &hex::parse(fixture)[0];
+        assert!(restored(bytes).unwrap() == story.queue);
+    }
 }
 
 #[test]
@@ -100,10 +105,10 @@ fn a_snapshot_cut_short_or_too_long_is_an_error() {
 #[test]
 fn another_version_is_named() {
     let mut bytes = Story::new().snapshot();
-    bytes[0] = 2;
+    bytes[0] = 9;
     assert_eq!(
         restored(&bytes).unwrap_err(),
-        DecodeError::Version { found: 2 }
+        DecodeError::Version { found: 9 }
     );
 }
 

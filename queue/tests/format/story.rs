@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_queue::{
-    Admit, Config, Event, ItemId, Nack, NackKind, NewItem, ProducerRef, Publish, Queue,
+    Admit, Config, Event, ItemId, Nack, NackKind, NewItem, Origin, ProducerRef, Publish, Queue,
     RedriveWhat, SessionId, Timestamp, Want,
 };
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub(crate) struct Story {
     pub(crate) queue: Queue,
     pub(crate) now: Timestamp,
     pub(crate) events: Vec<Event>,
+    /// Of what is published.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Story {
@@ -36,6 +38,7 @@ impl Story {
             queue: Queue::new(config),
             now: START,
             events: Vec::new(),
+            origin: None,
         }
     }
 
@@ -49,6 +52,7 @@ impl Story {
             producer,
             items,
             admit: Admit::All,
+            origin: self.origin,
         };
         let published = self
             .queue
@@ -103,8 +107,28 @@ impl Story {
 pub(crate) fn everything() -> Story {
     let mut story = Story::new();
     publish_all_kinds(&mut story);
-    end_some(&mut story);
-    fail_some(&mut story);
+    finish(&mut story, None);
+    story
+}
+
+/// The same with items whose producer's clock is known, and others.
+pub(crate) fn everything_of_version_2() -> Story {
+    let mut story = Story::new();
+    let origin = |error_ns| {
+        Some(Origin {
+            shift_ns: u64::MAX - 5,
+            error_ns,
+        })
+    };
+    story.origin = origin(0);
+    publish_all_kinds(&mut story);
+    finish(&mut story, origin(42_000));
+    story
+}
+
+fn finish(story: &mut Story, last_origin: Option<Origin>) {
+    end_some(story);
+    fail_some(story);
     story.wait(SECOND);
     story.publish(Some(("producer-1", 10)), &items(3));
     let gone = story.open("gone");
@@ -114,8 +138,8 @@ pub(crate) fn everything() -> Story {
     story.lease(here, 6);
     story.lease(SessionId::UNARY, 1);
     let _forgotten_at_once = story.open("idle");
+    story.origin = last_origin;
     story.publish(None, &items(100));
-    story
 }
 
 fn publish_all_kinds(story: &mut Story) {

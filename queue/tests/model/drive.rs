@@ -89,6 +89,7 @@ impl Harness {
                     }),
                     items: &items,
                     admit: *admit,
+                    origin: None,
                 };
                 self.publish(op, publish, events);
             }

@@ -8,9 +8,14 @@ mod file;
 mod settings;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::FINISHED_MAX;
+use baton_ledger::budget::Budget;
+use baton_ledger::sampling::{SamplingSettings, TraceLimit};
 use baton_telemetry::logging::LogFormat;
+use baton_telemetry::otlp;
 use clap::Parser as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
@@ -18,7 +23,7 @@ use rustix::thread::disable_transparent_huge_pages;
 use self::args::Args;
 use self::file::File;
 use self::settings::Settings;
-use crate::engine::Keep;
+use crate::engine::{Accounting, Keep, TraceSink};
 use crate::offline::Task;
 
 /// How a broker behaves.
@@ -38,6 +43,12 @@ pub struct Config {
     pub auto_create: bool,
     /// Queues that are there from the start.
     pub queues: Vec<(String, baton_queue::Config)>,
+    /// Bytes for where items' time went, over all queues; 0: nobody wants to know. Default 64 MiB.
+    pub latency_budget: usize,
+    /// Which items are traced. Default: see [`SamplingSettings`].
+    pub sampling: SamplingSettings,
+    /// Where traces go. Default: nowhere.
+    pub otlp: Option<otlp::Settings>,
     /// How the log is written. Default text.
     pub log_format: LogFormat,
     /// What is logged. Default info.
@@ -49,6 +60,22 @@ impl Default for Config {
         let (config, problems) = Settings::default().resolve();
         assert!(problems.is_empty(), "the defaults are sound");
         config
+    }
+}
+
+impl Config {
+    /// How queues account for their items' time, with traces to `sink`.
+    pub(crate) fn accounting(&self, sink: Option<Arc<dyn TraceSink>>) -> Option<Accounting> {
+        let ledgers = || baton_ledger::Shared {
+            budget: Budget::new(self.latency_budget),
+            limit: TraceLimit::new(self.sampling.traces_per_second),
+            sampling: sink.is_some().then_some(self.sampling),
+            finished_max: FINISHED_MAX,
+        };
+        (self.latency_budget > 0).then(|| Accounting {
+            ledgers: Arc::new(ledgers()),
+            sink: sink.clone(),
+        })
     }
 }
 
@@ -75,9 +102,15 @@ pub enum Stop {
 /// # Errors
 /// See [`Stop`].
 pub fn from_process() -> Result<Command, Stop> {
-    from(std::env::args_os(), |path| {
+    let asked = from(std::env::args_os(), |path| {
         std::fs::read_to_string(path).map_err(|error| error.to_string())
-    })
+    })?;
+    let Command::Serve(config) = asked else {
+        return Ok(asked);
+    };
+    let otlp = otlp::Settings::from_env("baton-broker", &|name| std::env::var(name).ok())
+        .map_err(|error| Stop::Usage(format!("error: {error}\n")))?;
+    Ok(Command::Serve(Box::new(Config { otlp, ..*config })))
 }
 
 fn from(

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::limits::{HELLO_TIMEOUT, PREFACE_BYTES};
 
@@ -66,7 +66,10 @@ impl Listener {
                 Ok((stream, peer))
             });
             match accepted {
-                Ok((stream, peer)) => return (Connection::new(stream, place, self.lifetime), peer),
+                Ok((stream, peer)) => {
+                    debug!(%peer, "connection accepted");
+                    return (Connection::new(stream, place, self.lifetime), peer);
+                }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_RETRY).await;

@@ -43,6 +43,10 @@ impl Running {
         self.stop.cancel();
         self.tell_losses(close_by).await;
         let stopped = timeout_at(close_by, self.engine.stop()).await.is_ok();
+        if let Some(exporting) = self.exporting.take() {
+            // Traces that are not out by then are lost.
+            drop(timeout_at(close_by, exporting.stop()).await);
+        }
         let close = async { while self.servers.join_next().await.is_some() {} };
         let closed = timeout_at(close_by, close).await.is_ok();
         if !closed {

@@ -6,12 +6,17 @@
 
 mod actor;
 mod bodies;
+mod bookkeeping;
+mod clients;
 mod commit;
 mod consumers;
 mod delivering;
+mod explaining;
 mod handle;
 mod joining;
+mod last_active;
 mod loading;
+mod observe;
 mod outbox;
 mod pending;
 mod publishing;
@@ -38,12 +43,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+pub use self::bookkeeping::{Accounting, TraceSink};
+pub use self::clients::{Client, Clients, ClockOffset, Connected, Role};
+pub use self::explaining::{Explained, Latency};
 pub use self::handle::{ProducerGuard, QueueHandle};
+pub use self::observe::{Observed, ObservedStage};
 pub use self::outbox::{Outbox, OutboxReader};
 pub use self::request::{
     Action, Attach, ConsumeOutput, Delivered, End, Fate, Join, Joined, Lease, Pong, Publish,
-    PublishOutput, PublishPiece, PublishReply, Settle, SettleReply, Settlement, Stored,
-    StreamBatch, View,
+    PublishOutput, PublishPiece, PublishReply, Sending, Settle, SettleReply, SettledDeliveries,
+    SettledLease, Settlement, Stored, StreamBatch, View,
 };
 pub use self::shared::Clock;
 pub use self::token::{Epoch, Token};
@@ -64,6 +73,8 @@ pub struct EngineSettings {
     pub auto_create: bool,
     /// Where items are kept.
     pub keep: Keep,
+    /// How it accounts for items' time; none: not at all.
+    pub accounting: Option<Accounting>,
 }
 
 /// Where an engine keeps items.
@@ -105,6 +116,7 @@ struct Inner {
     /// By name; held for a look-up or an insert only.
     queues: RwLock<BTreeMap<QueueName, QueueHandle>>,
     actors: TaskTracker,
+    clients: Arc<Clients>,
     stop: CancellationToken,
 }
 
@@ -117,12 +129,14 @@ impl Engine {
         let (shared, storage, queues) = match &settings.keep {
             Keep::Memory { bytes_max } => {
                 let never = CancellationToken::new();
-                (Shared::new(*bytes_max, never), None, Vec::new())
+                let accounting = settings.accounting.clone();
+                (Shared::new(*bytes_max, accounting, never), None, Vec::new())
             }
             Keep::Journal(storage) => {
                 let opened = Storage::open(storage)?;
                 let failed = opened.storage.failed().clone();
-                let mut shared = Shared::new(storage.memory_bytes_max / 2, failed);
+                let accounting = settings.accounting.clone();
+                let mut shared = Shared::new(storage.memory_bytes_max / 2, accounting, failed);
                 shared.clock = shared.clock.not_before(opened.latest);
                 (shared, Some(Arc::new(opened.storage)), opened.queues)
             }
@@ -133,6 +147,7 @@ impl Engine {
             storage,
             queues: RwLock::default(),
             actors: TaskTracker::new(),
+            clients: Arc::default(),
             stop: CancellationToken::new(),
         };
         let engine = Self {
@@ -150,6 +165,19 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.inner.shared.clock
+    }
+
+    /// Whether traces of items go anywhere.
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        let accounting = self.inner.shared.accounting.as_ref();
+        accounting.is_some_and(|accounting| accounting.sink.is_some())
+    }
+
+    /// The streams that are open.
+    #[must_use]
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.inner.clients
     }
 
     /// How it behaves.
@@ -384,7 +412,9 @@ impl Engine {
         let epoch = Epoch(rand::random());
         let bodies = store.reader.clone();
         let actor = QueueActor::new(name.clone(), queue, epoch, store, (mailbox, shared.clone()));
-        let handle = QueueHandle::new(name, epoch, sender, actor.wake.clone(), (shared, bodies));
+        let doors = (sender, actor.wake.clone());
+        let shared = (shared, actor.active.clone());
+        let handle = QueueHandle::new(name, epoch, doors, shared, bodies);
         self.inner.actors.spawn(actor.run(self.inner.stop.clone()));
         handle
     }

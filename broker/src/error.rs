@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use baton_proto::item_scan::ScanError;
 use baton_proto::v1::ErrorCode;
 use thiserror::Error;
@@ -70,6 +71,17 @@ pub enum Error {
     /// No such item.
     #[error("item {0} was never published to this queue; check the id and the queue")]
     ItemNotFound(u64),
+    /// An item of which no trace can be made.
+    #[error(
+        "item {0} has no trace here; only items that have ended have one, if they came with a context or were chosen, and as long as they are remembered"
+    )]
+    TraceNotFound(u64),
+    /// Nothing is served under this path.
+    #[error("there is nothing at {0:?}; docs/HTTP.md lists what there is")]
+    PathUnknown(String),
+    /// The HTTP port is for looking only.
+    #[error("only GET and HEAD are served here; change things over gRPC")]
+    MethodUnknown,
     /// Create of what is there.
     #[error("queue {0:?} exists already; update it instead")]
     QueueExists(String),
@@ -163,7 +175,10 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { .. } | Self::Unreadable(_) => ErrorCode::RequestInvalid,
+            Self::Invalid { .. }
+            | Self::Unreadable(_)
+            | Self::PathUnknown(_)
+            | Self::MethodUnknown => ErrorCode::RequestInvalid,
             Self::QueueName(_) => ErrorCode::QueueNameInvalid,
             Self::Item(ScanError::PayloadTooLarge { .. }) | Self::ItemTooLarge { .. } => {
                 ErrorCode::ItemTooLarge
@@ -173,7 +188,7 @@ impl Error {
             Self::Credit(_) => ErrorCode::CreditInvalid,
             Self::HelloMissing => ErrorCode::HelloMissing,
             Self::QueueNotFound(_) => ErrorCode::QueueNotFound,
-            Self::ItemNotFound(_) => ErrorCode::ItemNotFound,
+            Self::ItemNotFound(_) | Self::TraceNotFound(_) => ErrorCode::ItemNotFound,
             Self::QueueExists(_) => ErrorCode::QueueExists,
             Self::QueueClosed => ErrorCode::QueueClosed,
             Self::QueueNotEmpty => ErrorCode::QueueNotEmpty,
@@ -218,10 +233,20 @@ impl Error {
         }
         Status::with_error_details(grpc(self.code()), self.to_string(), details)
     }
+
+    /// The status that an HTTP client gets.
+    #[must_use]
+    pub fn http_status(&self) -> StatusCode {
+        match self {
+            Self::PathUnknown(_) => StatusCode::NOT_FOUND,
+            Self::MethodUnknown => StatusCode::METHOD_NOT_ALLOWED,
+            _ => http(self.code()),
+        }
+    }
 }
 
-/// A reason as an ErrorInfo has it.
-fn reason(code: ErrorCode) -> &'static str {
+/// A reason as an ErrorInfo has it, and an HTTP answer.
+pub(crate) fn reason(code: ErrorCode) -> &'static str {
     code.as_str_name().trim_start_matches("ERROR_CODE_")
 }
 
@@ -251,6 +276,19 @@ pub fn grpc(code: ErrorCode) -> Code {
         | ErrorCode::OutcomeUnknown
         | ErrorCode::JournalFailed => Code::Unavailable,
         ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
+    }
+}
+
+/// The HTTP status of each reason.
+#[must_use]
+pub fn http(code: ErrorCode) -> StatusCode {
+    match grpc(code) {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -9,10 +9,12 @@ mod connections;
 mod drain;
 pub mod engine;
 pub mod error;
+mod housekeeping;
 mod http;
 pub mod limits;
 pub mod offline;
 mod rpc;
+mod traces;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +31,10 @@ use tracing::info;
 pub use crate::config::Config;
 use crate::connections::Listener;
 use crate::engine::{Engine, EngineSettings, Keep, Readiness};
+use crate::http::Site;
 use crate::limits::{CONNECTIONS_MAX, HTTP_CONNECTION_LIFETIME, HTTP_CONNECTIONS_MAX};
 use crate::rpc::{Context, GrpcServer, set_not_serving, set_serving};
+use crate::traces::{Exporting, TraceFiles};
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -82,6 +86,7 @@ pub struct Running {
     stop: CancellationToken,
     streams: TaskTracker,
     servers: JoinSet<()>,
+    exporting: Option<Exporting>,
 }
 
 /// See the module.
@@ -96,7 +101,8 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let grpc = listen(config.listen).await?;
         let http = listen(config.http).await?;
-        let engine = open(&config).await?;
+        let exporting = Exporting::start(&config, address(&grpc, config.listen));
+        let engine = open(&config, exporting.as_ref()).await?;
         declare(&engine, &config).await?;
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let streams = TaskTracker::new();
@@ -106,6 +112,11 @@ impl Broker {
             draining: draining.clone(),
             streams: streams.clone(),
         };
+        let site = Site::new(
+            context.clone(),
+            exporting.as_ref().map(Exporting::counters),
+            TraceFiles::new(&config, address(&grpc, config.listen)),
+        );
         let server = GrpcServer::new(context).await?;
         let health = server.health();
         let (grpc_address, http_address) =
@@ -120,11 +131,11 @@ impl Broker {
                 tracing::error!(%error, "gRPC server ended");
             }
         });
-        let (watched, stopped) = (engine.clone(), stop.clone());
+        let stopped = stop.clone();
         servers.spawn(async move {
             if let Err(error) = http::serve(
                 Listener::new(http, HTTP_CONNECTIONS_MAX, Some(HTTP_CONNECTION_LIFETIME)),
-                watched,
+                site,
                 stopped,
             )
             .await
@@ -133,6 +144,7 @@ impl Broker {
             }
         });
         servers.spawn(tell_health(engine.clone(), health.clone(), stop.clone()));
+        servers.spawn(housekeeping::keep_house(engine.clone(), stop.clone()));
         announce(grpc_address, http_address, &engine);
         Ok(Running {
             grpc: grpc_address,
@@ -143,14 +155,16 @@ impl Broker {
             stop,
             streams,
             servers,
+            exporting,
         })
     }
 }
 
-async fn open(config: &Config) -> Result<Engine, StartError> {
+async fn open(config: &Config, exporting: Option<&Exporting>) -> Result<Engine, StartError> {
     let settings = EngineSettings {
         auto_create: config.auto_create,
         keep: config.keep.clone(),
+        accounting: config.accounting(exporting.map(Exporting::sink)),
     };
     let opening = tokio::task::spawn_blocking(move || Engine::open(settings));
     let opened = opening

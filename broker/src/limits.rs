@@ -33,6 +33,10 @@ pub const CREDIT_BYTES_MAX: u64 = 1 << 30;
 pub const SETTLES_MAX: usize = 1000;
 /// Ids of one admin call.
 pub const IDS_MAX: usize = 1000;
+/// Clients that GetServerInfo shows: more than anybody reads.
+pub const CLIENTS_SHOWN_MAX: usize = 1000;
+/// The longest window of latencies: what the ledger's slots cover.
+pub const LATENCY_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Items of one page that shows items.
 pub const PAGE_ITEMS_MAX: i32 = 100;
 /// Bytes of items on one page: what gRPC clients accept by default.
@@ -62,6 +66,14 @@ pub const PUBLISH_BYTES_IN_FLIGHT: usize = 4 << 20;
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Connections of the HTTP port: people, probes and scrapers.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Bytes of a path that the HTTP port reads: a queue's name with every byte escaped, and the longest path around it.
+pub const HTTP_PATH_BYTES_MAX: usize = 512;
+/// Bytes of a query that the HTTP port reads: two names with every byte escaped.
+pub const HTTP_QUERY_BYTES_MAX: usize = 1024;
+/// Queues that /metrics shows one by one: a queue is some 300 lines of it, and as many series where they are stored.
+pub const METRICS_QUEUES_MAX: usize = 1000;
+/// Scrapes whose answers are in memory at a time, some 36 MB each at the worst; others wait.
+pub const SCRAPES_MAX: usize = 4;
 /// Calls and streams of one connection at a time.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// How long a connection to the HTTP port lives: probes and scrapes are short.

@@ -10,10 +10,12 @@ mod consume;
 mod convert;
 mod explain;
 mod hello;
+mod latency;
 mod publish_stream;
 mod queue_config;
 mod queue_service;
 mod settle;
+mod stream_clock;
 
 use baton_proto::DESCRIPTORS;
 use baton_proto::opaque::admin_service_server::AdminServiceServer;
@@ -24,7 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
-use self::admin::AdminRpc;
+pub(crate) use self::admin::AdminRpc;
 use self::queue_service::QueueRpc;
 use crate::connections::Listener;
 use crate::engine::Engine;

@@ -62,6 +62,22 @@ pub(super) struct Args {
     #[arg(long, env = "BATON_INSECURE", action = ArgAction::SetTrue)]
     insecure: bool,
 
+    /// Bytes of memory for where items' time went, over all queues; 0: nobody wants to know [default: 64MiB]
+    #[arg(long, value_name = "BYTES", env = "BATON_LATENCY_BUDGET")]
+    latency_budget: Option<String>,
+
+    /// Traces of items exported in a second; what is more is counted [default: 100]
+    #[arg(long, value_name = "NUMBER", env = "BATON_TRACE_LIMIT")]
+    trace_limit: Option<String>,
+
+    /// Items that take longer are traced, asked for or not [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "BATON_TRACE_SLOW")]
+    trace_slow: Option<String>,
+
+    /// One item in so many is traced, asked for or not; 0: none [default: 10000]
+    #[arg(long, value_name = "NUMBER", env = "BATON_TRACE_BASELINE")]
+    trace_baseline: Option<String>,
+
     /// Settings and queues, as TOML
     #[arg(long, value_name = "FILE", env = "BATON_CONFIG")]
     pub(super) config: Option<String>,
@@ -143,6 +159,9 @@ The TOML file takes the same names without the dashes in front, and queues:
 A queue may have lease-duration, max-attempts, backoff-initial, backoff-max, dedup-window,
 default-ttl, max-items, max-bytes and paused.
 
+Traces of items go to OTEL_EXPORTER_OTLP_ENDPOINT, over gRPC, if that is set; the other OTEL_* variables for
+exporters and resources are honoured too (docs/TRACING.md).
+
 Exit codes:
   0    stopped as asked
   1    could not start, or broke
@@ -167,6 +186,10 @@ impl Args {
             no_auto_create: flag(self.no_auto_create),
             grace: self.grace.clone(),
             insecure: flag(self.insecure),
+            latency_budget: self.latency_budget.clone(),
+            trace_limit: self.trace_limit.clone(),
+            trace_slow: self.trace_slow.clone(),
+            trace_baseline: self.trace_baseline.clone(),
             log_format: self.log_format.clone(),
             log: self.log.clone(),
         }

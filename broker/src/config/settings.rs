@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use baton_ledger::sampling::SamplingSettings;
 use baton_telemetry::logging::LogFormat;
 use bytesize::ByteSize;
 
@@ -32,6 +33,12 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// Prepared ahead, so that more would be a surprise on a small disk.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Where items' time went, of a hundred busy queues: docs/LATENCY.md says what it is spent on.
+const LATENCY_BUDGET: u64 = 64 << 20;
+/// Less would hold the histograms of a few queues only.
+const LATENCY_BUDGET_MIN: u64 = 1 << 20;
+/// Nobody waits longer for an item than it may live.
+const SLOW_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Segments are whole pages.
 const SEGMENT_UNIT: u64 = 4096;
 
@@ -52,6 +59,10 @@ pub(super) struct Settings {
     pub(super) no_auto_create: Option<String>,
     pub(super) grace: Option<String>,
     pub(super) insecure: Option<String>,
+    pub(super) latency_budget: Option<String>,
+    pub(super) trace_limit: Option<String>,
+    pub(super) trace_slow: Option<String>,
+    pub(super) trace_baseline: Option<String>,
     pub(super) log_format: Option<String>,
     pub(super) log: Option<String>,
 }
@@ -71,6 +82,10 @@ impl Settings {
             no_auto_create: self.no_auto_create.or(others.no_auto_create),
             grace: self.grace.or(others.grace),
             insecure: self.insecure.or(others.insecure),
+            latency_budget: self.latency_budget.or(others.latency_budget),
+            trace_limit: self.trace_limit.or(others.trace_limit),
+            trace_slow: self.trace_slow.or(others.trace_slow),
+            trace_baseline: self.trace_baseline.or(others.trace_baseline),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
         }
@@ -90,6 +105,10 @@ impl Settings {
             "no-auto-create" => &mut self.no_auto_create,
             "grace" => &mut self.grace,
             "insecure" => &mut self.insecure,
+            "latency-budget" => &mut self.latency_budget,
+            "trace-limit" => &mut self.trace_limit,
+            "trace-slow" => &mut self.trace_slow,
+            "trace-baseline" => &mut self.trace_baseline,
             "log-format" => &mut self.log_format,
             "log" => &mut self.log,
             _ => return None,
@@ -119,10 +138,22 @@ impl Settings {
             read.holds_largest_commit(&keep, payload_bytes_max);
             keep
         };
+        let sampling = SamplingSettings::default();
         let config = Config {
             listen: read.address("listen", self.listen.as_deref().unwrap_or(LISTEN), insecure),
             http: read.address("http", self.http.as_deref().unwrap_or(HTTP), insecure),
-            grace: read.grace(self.grace),
+            grace: read.duration("grace", self.grace, GRACE..=GRACE_MAX),
+            latency_budget: read.latency_budget(self.latency_budget),
+            sampling: SamplingSettings {
+                traces_per_second: read.number(
+                    "trace-limit",
+                    self.trace_limit,
+                    sampling.traces_per_second,
+                ),
+                slow: read.duration("trace-slow", self.trace_slow, sampling.slow..=SLOW_MAX),
+                baseline: read.number("trace-baseline", self.trace_baseline, sampling.baseline),
+            },
+            otlp: None,
             payload_bytes_max,
             keep,
             auto_create: !read.switch("no-auto-create", self.no_auto_create),
@@ -222,25 +253,47 @@ impl Reader {
         address
     }
 
-    fn grace(&mut self, value: Option<String>) -> Duration {
+    /// From nothing to the end of `range`, whose beginning is the default.
+    fn duration(
+        &mut self,
+        name: &str,
+        value: Option<String>,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let default = *range.start();
         let Some(value) = value else {
-            return GRACE;
+            return default;
         };
         match humantime::parse_duration(&value) {
-            Ok(grace) if grace <= GRACE_MAX => grace,
+            Ok(duration) if duration <= *range.end() => return duration,
             Ok(_) => {
-                self.problem("grace", &value, "is longer than 1h");
-                GRACE
+                let max = humantime::format_duration(*range.end());
+                self.problem(name, &value, format!("is longer than {max}"));
             }
             Err(fault) => {
-                self.problem(
-                    "grace",
-                    &value,
-                    format!("{fault}; write it as in 10s or 1m"),
-                );
-                GRACE
+                self.problem(name, &value, format!("{fault}; write it as in 10s or 1m"));
             }
         }
+        default
+    }
+
+    fn number(&mut self, name: &str, value: Option<String>, default: u32) -> u32 {
+        let Some(value) = value else {
+            return default;
+        };
+        value.parse().unwrap_or_else(|_| {
+            self.problem(name, &value, format!("has to be 0 to {}", u32::MAX));
+            default
+        })
+    }
+
+    /// 0: no accounting.
+    fn latency_budget(&mut self, value: Option<String>) -> usize {
+        if value.as_deref() == Some("0") {
+            return 0;
+        }
+        let range = LATENCY_BUDGET_MIN..=u64::MAX;
+        self.bytes("latency-budget", value, LATENCY_BUDGET, range)
     }
 
     fn bytes(

@@ -10,6 +10,9 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::account::Account;
+use baton_ledger::sampling::Kept;
+use baton_ledger::{ItemStamps, Ledger};
 use baton_queue::{Event, ItemId, Queue, SessionId, Timestamp};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -22,6 +25,7 @@ use super::commit::{Commit, CommitPosition, CommitProgress, CommitTarget};
 use super::consumers::Consumers;
 use super::delivering::WaitingLease;
 use super::joining::Joins;
+use super::last_active::LastActive;
 use super::loading::Loading;
 use super::pending::Pending;
 use super::publishing::Parked;
@@ -65,6 +69,15 @@ pub(super) struct QueueActor {
     pub(super) parked: Parked,
     pub(super) joins: Joins,
     pub(super) events: Vec<Event>,
+    /// None: nobody wants to know where time goes.
+    pub(super) ledger: Option<Box<Ledger>>,
+    pub(super) active: Arc<LastActive>,
+    /// Worth a trace, since the last turn.
+    pub(super) kept: Vec<(Arc<Account>, Kept)>,
+    /// Of the items that are handed out just now.
+    pub(super) stamps: Vec<ItemStamps>,
+    /// Events that the ledger knows of.
+    pub(super) accounted: usize,
     pub(super) now: Timestamp,
     /// Counts hand-outs.
     pub(super) served: u64,
@@ -78,6 +91,8 @@ pub(super) struct QueueActor {
     /// Done in this turn.
     released: Vec<(u64, u32)>,
     pending: Pending<Effect>,
+    /// Of commits that the ledger knows to be durable.
+    pub(super) accounted_to: CommitPosition,
     submitted: CommitPosition,
     /// The last new item of each commit under way that has any.
     unwritten: VecDeque<(CommitPosition, ItemId)>,
@@ -99,6 +114,7 @@ impl QueueActor {
         (mailbox, shared): (mpsc::Receiver<Request>, Arc<Shared>),
     ) -> Self {
         let written = queue.last_item();
+        let ledger = shared.ledger(&name, epoch);
         let loading = store
             .reader
             .map_or_else(Loading::default, |reader| Loading::new(reader, written));
@@ -118,11 +134,17 @@ impl QueueActor {
             waiting: Vec::new(),
             parked: Parked::default(),
             joins: Joins::default(),
+            accounted: store.events.len(),
             events: store.events,
+            ledger,
+            active: Arc::default(),
+            kept: Vec::new(),
+            stamps: Vec::new(),
             now: shared.clock.now(),
             served: 0,
             wake: store.wake,
             pending: Pending::new(),
+            accounted_to: CommitPosition::default(),
             submitted: CommitPosition::default(),
             progress: store.commits.progress(),
             commits: store.commits,
@@ -214,6 +236,7 @@ impl QueueActor {
         // Again: items may have expired on their way out.
         self.drop_removed();
         self.keep_failed_apart();
+        self.account_turn();
         self.commit();
     }
 
@@ -258,6 +281,7 @@ impl QueueActor {
             events: &mut self.events,
             demand: self.consumers.demand(),
             producers: self.producers,
+            ledger: self.ledger.as_deref_mut(),
             bodies: &self.bodies,
         };
         if let Some(answer) = (act.0)(Ok(&mut view)) {
@@ -374,6 +398,10 @@ impl QueueActor {
             return self.pending.nothing_after(self.submitted);
         }
         self.submitted = commit.position;
+        self.accounted = 0;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.end_turn(self.submitted.0);
+        }
         if let Some(block) = commit.blocks.last() {
             let last = ItemId(block.end() - 1);
             self.unwritten.push_back((self.submitted, last));
@@ -412,6 +440,7 @@ impl QueueActor {
         let CommitProgress::Durable(durable) = *self.progress.borrow() else {
             return;
         };
+        self.account_durable(durable);
         let durable_ns = self.shared.clock.monotonic_ns();
         while let Some(effect) = self.pending.next_released(durable) {
             match effect {
@@ -480,7 +509,7 @@ impl QueueActor {
     /// Forgets a consumer; its leases outlive it by its grace.
     pub(super) fn detach(&mut self, session: SessionId) {
         if let Some(consumer) = self.consumers.by_session.remove(&session) {
-            debug!(queue = %self.name, consumer = %consumer.label, "consumer left");
+            debug!(queue = %self.name, consumer = %consumer.party.client_id, "consumer left");
             for (first, last) in consumer.outbox.untaken() {
                 self.give_back(session, first, last);
             }

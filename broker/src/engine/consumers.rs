@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_queue::{Demand, SessionId};
 use tokio::sync::oneshot;
 
@@ -18,7 +19,7 @@ type AttachReply = oneshot::Sender<Result<(SessionId, Duration), Error>>;
 /// One consumer's stream.
 #[derive(Debug)]
 pub(super) struct Consumer {
-    pub(super) label: Arc<str>,
+    pub(super) party: Arc<Party>,
     pub(super) outbox: Outbox,
     pub(super) lease_duration: Option<Duration>,
     pub(super) grace: Duration,
@@ -35,7 +36,7 @@ pub(super) struct Consumer {
 impl Consumer {
     pub(super) fn new(attach: Attach) -> (AttachReply, Self) {
         let consumer = Self {
-            label: attach.consumer,
+            party: attach.consumer,
             outbox: attach.outbox,
             lease_duration: attach.lease_duration,
             grace: attach.grace,

@@ -4,6 +4,9 @@
 //! gets at most an equal share of what is ready at a time. So a busy consumer's prefetch never starves an idle one, and
 //! under load everyone gets in proportion to what it settles. Credit and a place in the outbox are needed for each hand-out.
 
+use std::sync::Arc;
+
+use baton_ledger::party::Party;
 use baton_queue::{LeasedRun, Nack, NackKind, SessionId, Timestamp, Want};
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -41,9 +44,11 @@ impl QueueActor {
         let lease_duration = attach
             .lease_duration
             .unwrap_or_else(|| self.queue.config().lease_duration);
-        let session = self
-            .queue
-            .open_session(self.now, attach.consumer.clone(), &mut self.events);
+        let session = self.queue.open_session(
+            self.now,
+            attach.consumer.client_id.clone(),
+            &mut self.events,
+        );
         let (reply, mut consumer) = Consumer::new(attach);
         let granted = consumer.grant(items, bytes);
         let attached = granted.is_ok();
@@ -51,7 +56,7 @@ impl QueueActor {
             .send(granted.map(|()| (session, lease_duration)))
             .is_ok();
         if attached && told {
-            debug!(queue = %self.name, consumer = %consumer.label, "consumer attached");
+            debug!(queue = %self.name, consumer = %consumer.party.client_id, "consumer attached");
             self.consumers.by_session.insert(session, consumer);
         } else {
             self.queue
@@ -170,7 +175,8 @@ impl QueueActor {
             consumer: None,
             up_to: None,
         };
-        let batch = self.take(session, want);
+        let party = Arc::clone(&consumer.party);
+        let batch = self.take(session, &party, want);
         if batch.is_empty() {
             // What was ready had expired, or is not at hand.
             return false;
@@ -191,7 +197,7 @@ impl QueueActor {
     }
 
     /// Leases what is wanted, as far as it is at hand.
-    fn take(&mut self, session: SessionId, want: Want) -> Vec<Delivered> {
+    fn take(&mut self, session: SessionId, party: &Arc<Party>, want: Want) -> Vec<Delivered> {
         let want = Want {
             up_to: self.bodies.ready_up_to(&self.queue),
             ..want
@@ -201,7 +207,9 @@ impl QueueActor {
             .handle_lease(self.now, session, want, &mut self.events);
         let mut batch = Vec::with_capacity(runs.iter().map(|run| run.count as usize).sum());
         for run in runs {
+            let delivered = batch.len();
             self.deliver_run(session, &run, &mut batch);
+            self.account_lease(&run, party, &mut batch[delivered..]);
         }
         batch
     }
@@ -219,6 +227,7 @@ impl QueueActor {
                 queue_wait_ns,
                 age_ns,
                 last_error: run.last_error.as_deref().unwrap_or_default().to_owned(),
+                traceparent: String::new(),
                 body,
             });
         });
@@ -239,10 +248,10 @@ impl QueueActor {
                 items: u32::try_from(items).unwrap_or(lease.items),
                 bytes: Some(lease.bytes),
                 lease_duration: lease.lease_duration,
-                consumer: Some(lease.consumer.clone()),
+                consumer: Some(lease.consumer.client_id.clone()),
                 up_to: None,
             };
-            let batch = self.take(SessionId::UNARY, want);
+            let batch = self.take(SessionId::UNARY, &lease.consumer, want);
             if batch.is_empty() {
                 // What was ready had expired: it waits on.
                 unserved.push(WaitingLease(lease));

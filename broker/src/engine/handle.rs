@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Outbox;
+use super::last_active::LastActive;
 use super::outbox::{self, OutboxReader};
 use super::request::{
     Act, Attach, ConsumeOutput, End, Join, Joined, Lease, Request, Settle, Settlement, Stored,
@@ -33,6 +34,7 @@ pub struct QueueHandle {
     mailbox: mpsc::Sender<Request>,
     wake: Arc<Notify>,
     shared: Arc<Shared>,
+    active: Arc<LastActive>,
     /// Of bodies that are on disk; none: all are in memory.
     reader: Option<BodyReader>,
 }
@@ -41,9 +43,9 @@ impl QueueHandle {
     pub(super) fn new(
         name: Arc<str>,
         epoch: Epoch,
-        mailbox: mpsc::Sender<Request>,
-        wake: Arc<Notify>,
-        (shared, reader): (Arc<Shared>, Option<BodyReader>),
+        (mailbox, wake): (mpsc::Sender<Request>, Arc<Notify>),
+        (shared, active): (Arc<Shared>, Arc<LastActive>),
+        reader: Option<BodyReader>,
     ) -> Self {
         Self {
             name,
@@ -51,8 +53,14 @@ impl QueueHandle {
             mailbox,
             wake,
             shared,
+            active,
             reader,
         }
+    }
+
+    /// When its ledger was told something last.
+    pub(crate) fn last_active(&self) -> &Arc<LastActive> {
+        &self.active
     }
 
     /// What marks this queue's lease tokens.

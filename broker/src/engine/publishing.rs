@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::Shift;
 use baton_queue::{self as queue, ProducerRef, Published, PublishedRun, Reject, Timestamp};
 use tokio::sync::oneshot;
 
@@ -207,6 +208,7 @@ impl QueueActor {
             }),
             items: &publish.items[admission.admitted..],
             admit: publish.reply.admit(),
+            origin: publish.sending.clock.map(origin),
         };
         let published = self
             .queue
@@ -231,6 +233,7 @@ impl QueueActor {
                 self.turn_bytes += body.len() + ITEM_COST_BYTES;
                 self.bodies.insert(id, body);
             }
+            self.account_arrival(first, (at, run.count), &admission.publish.sending);
         }
         self.count_bytes();
     }
@@ -302,6 +305,14 @@ fn stored(fates: Vec<Fate>) -> Result<Vec<PublishedRun>, Error> {
     runs.collect()
 }
 
+/// As it is kept with the items.
+fn origin(clock: Shift) -> queue::Origin {
+    queue::Origin {
+        shift_ns: clock.ns,
+        error_ns: clock.error_ns,
+    }
+}
+
 impl From<Reject> for Error {
     fn from(reject: Reject) -> Self {
         match reject {
@@ -321,6 +332,8 @@ impl From<Reject> for Error {
 mod tests {
     use baton_queue::{ItemId, NewItem};
 
+    use super::super::request::Sending;
+
     use super::*;
 
     fn admission(items: usize) -> Admission {
@@ -328,6 +341,7 @@ mod tests {
             producer: None,
             items: vec![NewItem::default(); items],
             bodies: vec![],
+            sending: Sending::default(),
             reply: PublishReply::Once(oneshot::channel().0),
         })
     }

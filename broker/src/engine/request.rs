@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::{Party, Shift};
+use baton_ledger::{HandlerStamps, Ledger};
 use baton_proto::v1::Durability;
 use baton_queue::{
     Admit, Event, ItemId, Nack, NewItem, Outcome, OutcomeRun, PublishedRun, Queue, SessionId,
@@ -90,8 +92,23 @@ pub struct Publish {
     pub items: Vec<NewItem>,
     /// Their encodings, in the same order.
     pub bodies: Vec<Bytes>,
+    /// How they came.
+    pub sending: Sending,
     /// Where the answer goes.
     pub reply: PublishReply,
+}
+
+/// How items came from their producer.
+#[derive(Debug, Clone, Default)]
+pub struct Sending {
+    /// When they were received; 0: just now.
+    pub received: Timestamp,
+    /// The producer's stamps, one an item; none: not said.
+    pub created: Vec<u64>,
+    /// How the producer's clock compares; none: not known.
+    pub clock: Option<Shift>,
+    /// Who the producer is; none: it did not say.
+    pub producer: Option<Arc<Party>>,
 }
 
 /// Where the answer to a publish goes.
@@ -197,8 +214,8 @@ pub struct PublishPiece {
 /// A consumer's stream that wants items.
 #[derive(Debug)]
 pub struct Attach {
-    /// Who it is, in explanations.
-    pub consumer: Arc<str>,
+    /// Who it is.
+    pub consumer: Arc<Party>,
     /// Of its leases; none: the queue's.
     pub lease_duration: Option<Duration>,
     /// How long its leases outlive it.
@@ -271,6 +288,8 @@ pub struct Delivered {
     pub age_ns: u64,
     /// What the attempt before said.
     pub last_error: String,
+    /// Its `item` span, where that cannot be computed from the item; else empty.
+    pub traceparent: String,
     /// As the producer encoded it.
     pub body: Bytes,
 }
@@ -281,11 +300,39 @@ pub struct Settle {
     /// Whose deliveries the ranges are of.
     pub session: SessionId,
     /// Ranges of the session's leases.
-    pub deliveries: Vec<(u64, u64, Action)>,
+    pub deliveries: Vec<SettledDeliveries>,
     /// Leases of any session.
-    pub leases: Vec<(Token, Action)>,
+    pub leases: Vec<SettledLease>,
+    /// When it was received; 0: just now.
+    pub received: Timestamp,
+    /// How the consumer's clock compares; none: not known.
+    pub clock: Option<Shift>,
     /// Where the answer goes.
     pub reply: SettleReply,
+}
+
+/// Deliveries in a row and what becomes of them.
+#[derive(Debug, Clone)]
+pub struct SettledDeliveries {
+    /// Number of the first lease.
+    pub first: u64,
+    /// Number of the last lease.
+    pub last: u64,
+    /// What becomes of them.
+    pub action: Action,
+    /// How the attempts went: none, one for all, or one for each.
+    pub stamps: Vec<HandlerStamps>,
+}
+
+/// A lease and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct SettledLease {
+    /// Which.
+    pub token: Token,
+    /// What becomes of it.
+    pub action: Action,
+    /// How the attempt went; none: not said.
+    pub stamps: Option<HandlerStamps>,
 }
 
 /// What is to become of a lease.
@@ -322,8 +369,8 @@ pub struct Settlement {
 /// A unary lease.
 #[derive(Debug)]
 pub struct Lease {
-    /// Who it is, in explanations.
-    pub consumer: Arc<str>,
+    /// Who it is.
+    pub consumer: Arc<Party>,
     /// Most items.
     pub items: u32,
     /// Stop after the item that reaches this.
@@ -385,6 +432,8 @@ pub struct View<'a> {
     pub demand: baton_queue::Demand,
     /// Publishers' streams.
     pub producers: u32,
+    /// Where its items' time went; none: nobody wants to know.
+    pub ledger: Option<&'a mut Ledger>,
     pub(super) bodies: &'a Bodies,
 }
 

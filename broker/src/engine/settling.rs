@@ -1,10 +1,21 @@
 //! Settling: acks, nacks and extensions, by range of a stream's deliveries or by lease token.
 
-use baton_queue::{Outcome, OutcomeRun, SessionId};
+use baton_ledger::HandlerStamps;
+use baton_ledger::party::Shift;
+use baton_queue::{Outcome, OutcomeRun, SessionId, Timestamp};
 
 use super::actor::{Effect, QueueActor};
 use super::request::{Action, Settle, Settlement};
 use super::token::Token;
+
+/// When attempts were settled, and what their consumer says of its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report<'a> {
+    /// None, one for all, or one for each.
+    pub(super) stamps: &'a [HandlerStamps],
+    pub(super) clock: Option<Shift>,
+    pub(super) received: Timestamp,
+}
 
 impl QueueActor {
     pub(super) fn settle(&mut self, settle: Settle) {
@@ -12,20 +23,35 @@ impl QueueActor {
             durability: self.durability(),
             ..Settlement::default()
         };
-        for (first, last, action) in &settle.deliveries {
-            let outcomes = self.settle_range(settle.session, (*first, *last), action);
+        let report = Report {
+            stamps: &[],
+            clock: settle.clock,
+            received: settle.received,
+        };
+        for range in &settle.deliveries {
+            let report = Report {
+                stamps: &range.stamps,
+                ..report
+            };
+            let seqs = (range.first, range.last);
+            let outcomes = self.settle_range(settle.session, seqs, &range.action, report);
             settlement.deliveries.extend(outcomes);
         }
-        for (token, action) in &settle.leases {
-            settlement.leases.push(self.settle_token(*token, action));
+        for lease in &settle.leases {
+            let report = Report {
+                stamps: lease.stamps.as_slice(),
+                ..report
+            };
+            let outcome = self.settle_token(lease.token, &lease.action, report);
+            settlement.leases.push(outcome);
         }
         self.owe(Effect::Settled(settle.reply, settlement));
     }
 
-    fn settle_token(&mut self, token: Token, action: &Action) -> Outcome {
+    fn settle_token(&mut self, token: Token, action: &Action, report: Report<'_>) -> Outcome {
         match token {
             Token::Lease(session, seq) => {
-                let outcomes = self.settle_range(session, (seq, seq), action);
+                let outcomes = self.settle_range(session, (seq, seq), action, report);
                 outcomes
                     .first()
                     .map_or(Outcome::InvalidLease, |run| run.outcome)
@@ -40,9 +66,13 @@ impl QueueActor {
         session: SessionId,
         range: (u64, u64),
         action: &Action,
+        report: Report<'_>,
     ) -> Vec<OutcomeRun> {
+        if !matches!(action, Action::Extend(_)) {
+            self.account_report(session, range, report);
+        }
         let (now, (first, last), events) = (self.now, range, &mut self.events);
-        match action {
+        let outcomes = match action {
             Action::Ack => self.queue.handle_ack(now, session, first, last, events),
             Action::Nack(nack) => {
                 self.queue
@@ -51,6 +81,8 @@ impl QueueActor {
             Action::Extend(duration) => self
                 .queue
                 .handle_extend(now, session, first, last, *duration, events),
-        }
+        };
+        self.account_events();
+        outcomes
     }
 }

@@ -6,19 +6,27 @@ use baton_queue::Timestamp;
 use baton_telemetry::clock::{WallClock, monotonic_ns};
 use tokio_util::sync::CancellationToken;
 
+use super::bookkeeping::Accounting;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) chance: Chance,
     pub(super) stored_bytes: StoredBytes,
+    /// None: nobody wants to know where time goes.
+    pub(super) accounting: Option<Accounting>,
     draining: AtomicBool,
     failed: CancellationToken,
 }
 
 impl Shared {
     /// `failed` is cancelled when nothing more can be stored.
-    pub(super) fn new(stored_bytes_max: usize, failed: CancellationToken) -> Self {
+    pub(super) fn new(
+        stored_bytes_max: usize,
+        accounting: Option<Accounting>,
+        failed: CancellationToken,
+    ) -> Self {
         Self {
             clock: Clock::new(),
             chance: Chance::System,
@@ -26,6 +34,7 @@ impl Shared {
                 held: AtomicUsize::new(0),
                 max: stored_bytes_max,
             },
+            accounting,
             draining: AtomicBool::new(false),
             failed,
         }
@@ -85,6 +94,22 @@ impl Clock {
             Source::Machine(clock) => Timestamp(clock.now_ns()),
             #[cfg(test)]
             Source::Simulated(ns) => Timestamp(ns.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The time of a stamp of CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn at(&self, monotonic_ns: u64) -> Timestamp {
+        Timestamp(monotonic_ns.wrapping_add(self.wall_shift_ns()))
+    }
+
+    /// Added to a stamp of CLOCK_MONOTONIC, modulo 2^64, it gives nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_shift_ns(&self) -> u64 {
+        match self.0 {
+            Source::Machine(clock) => clock.shift_ns(),
+            #[cfg(test)]
+            Source::Simulated(_) => 0,
         }
     }
 

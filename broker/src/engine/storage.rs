@@ -9,6 +9,7 @@
 //! Each thread is a loop around one `step`, so that a simulation can take the steps instead. The first failed write or sync
 //! fails every queue and cancels [`Storage::failed`]: the process ends and begins again from what is on disk.
 
+mod commit_times;
 mod keeper;
 mod link;
 mod mailbox;
@@ -29,9 +30,11 @@ use std::time::{Duration, Instant};
 use baton_journal::fs::{FileSystem, RealFs};
 use baton_journal::{Counters, Error, Keeper, Reader, Settings, StreamId, Writer};
 use baton_queue::{QueueName, Timestamp};
+use baton_telemetry::histogram::Histogram;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::commit_times::CommitTimes;
 pub(super) use self::keeper::KeeperLoop;
 #[cfg(test)]
 pub(super) use self::keeper::Kept;
@@ -73,6 +76,7 @@ pub(super) struct Storage {
     links: Arc<Links>,
     reader: BodyReader,
     journal: Reader,
+    commit_times: Arc<CommitTimes>,
     next_stream: AtomicU32,
     failed: CancellationToken,
     /// Taken by the one who stops it.
@@ -133,6 +137,7 @@ impl Storage {
             links,
             reader,
             journal,
+            commit_times: loops.writer.times(),
             next_stream: AtomicU32::new(next_stream.0),
             failed,
             threads: Mutex::default(),
@@ -186,6 +191,11 @@ impl Storage {
     /// What it did so far.
     pub(super) fn counters(&self) -> Counters {
         self.journal.counters()
+    }
+
+    /// How long each commit took.
+    pub(super) fn commit_times(&self) -> Histogram {
+        self.commit_times.so_far()
     }
 
     /// Whether new items can be stored: the disk has room.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_proto::v1::Durability;
 use baton_queue::{Event, ItemId, NewItem, SessionId};
 use futures_util::{FutureExt as _, StreamExt as _, poll};
@@ -84,6 +85,7 @@ fn gated() -> (Engine, QueueHandle, Gate) {
     let engine = Engine::open(EngineSettings {
         auto_create: true,
         keep,
+        accounting: None,
     });
     let engine = engine.unwrap();
     let queue = engine.start(
@@ -103,6 +105,7 @@ fn one_item(reply: PublishReply) -> Publish {
         producer: None,
         items: vec![item],
         bodies: vec!["body".into()],
+        sending: Sending::default(),
         reply,
     }
 }
@@ -112,7 +115,7 @@ fn attach(
     reply: tokio::sync::oneshot::Sender<Result<(SessionId, Duration), Error>>,
 ) -> Attach {
     Attach {
-        consumer: "c".into(),
+        consumer: Arc::new(Party::named("c")),
         lease_duration: None,
         grace: Duration::ZERO,
         until_drained: false,
@@ -126,8 +129,15 @@ fn attach(
 fn ack(session: SessionId) -> impl FnOnce(SettleReply) -> Settle {
     move |reply| Settle {
         session,
-        deliveries: vec![(1, 1, Action::Ack)],
+        deliveries: vec![SettledDeliveries {
+            first: 1,
+            last: 1,
+            action: Action::Ack,
+            stamps: vec![],
+        }],
         leases: vec![],
+        received: Timestamp(0),
+        clock: None,
         reply,
     }
 }
@@ -210,7 +220,7 @@ async fn a_long_poll_outwaits_an_item_that_expires_before_it_is_handed_out() {
     let (_engine, queue, gate) = gated();
     gate.open();
     let lease = |reply| Lease {
-        consumer: "c".into(),
+        consumer: Arc::new(Party::named("c")),
         items: 1,
         bytes: 1000,
         lease_duration: None,
@@ -321,7 +331,7 @@ async fn a_caller_that_left_before_its_lease_was_durable_leaves_the_item_untouch
     let (_engine, queue, gate) = gated();
     let until = Timestamp(u64::MAX);
     let lease = |reply| Lease {
-        consumer: "c".into(),
+        consumer: Arc::new(Party::named("c")),
         items: 1,
         bytes: 1000,
         lease_duration: None,

@@ -145,6 +145,7 @@ impl Rescue {
             expires_at: None,
             producer: None,
             keys: Vec::new(),
+            origin: None,
         }));
     }
 
@@ -289,7 +290,9 @@ impl Later {
 
 fn items_of(event: &Event) -> Option<(ItemId, u32)> {
     match event {
-        Event::Published(items) => Some((items.first, items.count)),
+        Event::Published(items) | Event::PublishedFrom(items, _) => {
+            Some((items.first, items.count))
+        }
         Event::Leased(leased) => Some((leased.first, leased.count)),
         Event::Failed(failed) => Some((failed.first, failed.count)),
         &(Event::Extended { first, count, .. }

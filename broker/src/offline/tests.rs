@@ -6,6 +6,9 @@ mod refusals;
 mod site;
 mod version_1;
 
+use std::sync::Arc;
+
+use baton_ledger::party::Party;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -67,6 +70,7 @@ fn checked(closed: &Closed, name: &str) -> (Verdict, Report) {
 fn engine(data: &Path) -> Result<Engine, Error> {
     Engine::open(EngineSettings {
         auto_create: false,
+        accounting: None,
         keep: Keep::Journal(StorageSettings {
             directory: data.to_owned(),
             segment_bytes: 256 << 10,
@@ -111,7 +115,7 @@ async fn delivered(engine: &Engine, name: &str) -> BTreeMap<u64, Bytes> {
     let mut items = BTreeMap::new();
     while queue.act(|view| view.queue.ready_items()).await.unwrap() > 0 {
         let leased = queue.lease(|reply| Lease {
-            consumer: "test".into(),
+            consumer: Arc::new(Party::named("test")),
             items: 1000,
             bytes: 1 << 20,
             lease_duration: Some(HOUR),

@@ -6,17 +6,21 @@ use std::time::Duration;
 use baton_proto::opaque as wire;
 use baton_proto::opaque::admin_service_server::AdminService;
 use baton_queue::{ItemId, ItemState, PurgeState, RedriveWhat};
+use baton_telemetry::stage::Stage;
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use super::Context;
-use super::convert::{count, wire_duration, wire_state, wire_time};
-use super::explain::{wire_explanation, wire_stats};
+use super::convert::{count, duration, wire_duration, wire_state, wire_time};
+use super::explain::{wire_account, wire_explained, wire_explanation, wire_stats};
+use super::latency;
 use super::queue_config;
-use crate::engine::{QueueHandle, View};
+use crate::engine::{Client, Clock, QueueHandle, Role, View};
 use crate::error::Error;
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, IDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX, PAGE_NAMES_MAX,
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, CLIENTS_SHOWN_MAX, IDS_MAX, LATENCY_WINDOW_MAX,
+    PAGE_BYTES_MAX, PAGE_ITEMS_MAX, PAGE_NAMES_MAX,
 };
 
 /// Items of a page unless the caller says otherwise.
@@ -26,13 +30,13 @@ const PAGE_NAMES_DEFAULT: i32 = 100;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct AdminRpc {
+pub(crate) struct AdminRpc {
     context: Context,
     started_ns: u64,
 }
 
 impl AdminRpc {
-    pub(super) fn new(context: Context) -> Self {
+    pub(crate) fn new(context: Context) -> Self {
         let started_ns = context.engine.clock().monotonic_ns();
         Self {
             context,
@@ -59,6 +63,10 @@ impl AdminRpc {
         show(&queue).await
     }
 
+    pub(crate) async fn get(&self, request: wire::GetQueueRequest) -> Result<wire::Queue, Error> {
+        show(&self.queue(&request.name)?).await
+    }
+
     async fn update(&self, request: wire::UpdateQueueRequest) -> Result<wire::Queue, Error> {
         let sent = request
             .queue
@@ -83,7 +91,7 @@ impl AdminRpc {
         engine.delete(&request.name, request.force).await
     }
 
-    async fn list(
+    pub(crate) async fn list(
         &self,
         request: wire::ListQueuesRequest,
     ) -> Result<wire::ListQueuesResponse, Error> {
@@ -166,14 +174,46 @@ impl AdminRpc {
         Ok(page(&queue, shown).await.0)
     }
 
-    async fn item(&self, request: wire::GetItemRequest) -> Result<wire::Explanation, Error> {
+    pub(crate) async fn item(
+        &self,
+        request: wire::GetItemRequest,
+    ) -> Result<wire::Explanation, Error> {
         let id = ItemId(request.item_id);
+        let explained = self.queue(&request.queue)?.explain(id).await?;
+        let explained = explained.ok_or(Error::ItemNotFound(request.item_id))?;
+        Ok(wire_explained(&explained))
+    }
+
+    pub(crate) async fn slow_items(
+        &self,
+        request: wire::ListSlowItemsRequest,
+    ) -> Result<wire::ListSlowItemsResponse, Error> {
+        let (default, max) = (PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX);
+        let items = count("max_items", request.max_items, default, max)?;
+        let stage = latency::stage(request.stage()).unwrap_or(Stage::Total);
+        let windows = Duration::from_secs(1)..=LATENCY_WINDOW_MAX;
+        let window = duration("window", request.window, windows)?;
+        let window = window.unwrap_or(Duration::from_secs(3600));
         let queue = self.queue(&request.queue)?;
-        let explained = queue.act(move |view| {
-            let explanation = view.queue.explain(view.now, id, view.demand);
-            explanation.map(|explanation| wire_explanation(&explanation, view.now))
+        let (now, slowest) = queue.slowest(stage, items as usize, window).await?;
+        let items = slowest.iter().map(|(ns, account)| wire::SlowItem {
+            explanation: Some(wire_account(account, now)),
+            duration: Some(wire_duration(Duration::from_nanos(*ns))),
         });
-        explained.await?.ok_or(Error::ItemNotFound(request.item_id))
+        Ok(wire::ListSlowItemsResponse {
+            items: items.collect(),
+        })
+    }
+
+    pub(crate) async fn latency(
+        &self,
+        request: wire::GetLatencyRequest,
+    ) -> Result<wire::GetLatencyResponse, Error> {
+        let windows = Duration::from_secs(1)..=LATENCY_WINDOW_MAX;
+        let window = duration("window", request.window, windows)?;
+        let window = window.unwrap_or(Duration::from_secs(60));
+        let latency = self.queue(&request.queue)?.latency(window).await?;
+        Ok(latency::wire_latency(&latency))
     }
 
     async fn cancel(
@@ -252,7 +292,16 @@ impl AdminRpc {
             .await
     }
 
-    fn server_info(&self) -> wire::GetServerInfoResponse {
+    fn clients(&self, clock: Clock) -> Vec<wire::ClientInfo> {
+        let now_ns = clock.monotonic_ns();
+        let clients = self.context.engine.clients().list(CLIENTS_SHOWN_MAX);
+        clients
+            .iter()
+            .map(|client| wire_client(client, now_ns))
+            .collect()
+    }
+
+    pub(crate) fn server_info(&self) -> wire::GetServerInfoResponse {
         let clock = self.context.engine.clock();
         let uptime = clock.monotonic_ns().saturating_sub(self.started_ns);
         wire::GetServerInfoResponse {
@@ -264,7 +313,29 @@ impl AdminRpc {
             broker_time: Some(wire_time(clock.now())),
             uptime: Some(wire_duration(Duration::from_nanos(uptime))),
             auto_create: self.context.engine.settings().auto_create,
+            tracing: self.context.engine.is_tracing(),
+            clients: self.clients(clock),
         }
+    }
+}
+
+fn wire_client(client: &Client, now_ns: u64) -> wire::ClientInfo {
+    let role = match client.role {
+        Role::Producer => wire::ClientRole::Producer,
+        Role::Consumer => wire::ClientRole::Consumer,
+    };
+    let clock = client.clock(now_ns);
+    let connected = Duration::from_nanos(now_ns.saturating_sub(client.since_ns));
+    wire::ClientInfo {
+        client_id: client.party.client_id.to_string(),
+        client_version: client.version.clone(),
+        service_name: client.party.service.to_string(),
+        queue: client.queue.clone(),
+        role: role.into(),
+        connected: Some(wire_duration(connected)),
+        same_clock: client.same_clock,
+        clock_offset_ns: clock.map(|clock| clock.offset_ns),
+        clock_error_ns: clock.map_or(0, |clock| clock.error_ns),
     }
 }
 
@@ -341,7 +412,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<wire::GetQueueRequest>,
     ) -> Result<Response<wire::GetQueueResponse>, Status> {
-        let queue = Some(show(&self.queue(&request.into_inner().name)?).await?);
+        let queue = Some(self.get(request.into_inner()).await?);
         Ok(Response::new(wire::GetQueueResponse { queue }))
     }
 
@@ -349,7 +420,9 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<wire::UpdateQueueRequest>,
     ) -> Result<Response<wire::UpdateQueueResponse>, Status> {
-        let queue = Some(self.update(request.into_inner()).await?);
+        let queue = self.update(request.into_inner()).await?;
+        info!(queue = queue.name, "queue updated");
+        let queue = Some(queue);
         Ok(Response::new(wire::UpdateQueueResponse { queue }))
     }
 
@@ -372,7 +445,10 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<wire::PurgeQueueRequest>,
     ) -> Result<Response<wire::PurgeQueueResponse>, Status> {
-        let purged = self.purge(request.into_inner()).await?;
+        let request = request.into_inner();
+        let (queue, state) = (request.name.clone(), request.state().as_str_name());
+        let purged = self.purge(request).await?;
+        info!(queue, state, items = purged, "queue purged");
         Ok(Response::new(wire::PurgeQueueResponse { purged }))
     }
 
@@ -392,11 +468,29 @@ impl AdminService for AdminRpc {
         Ok(Response::new(wire::GetItemResponse { explanation }))
     }
 
+    async fn list_slow_items(
+        &self,
+        request: Request<wire::ListSlowItemsRequest>,
+    ) -> Result<Response<wire::ListSlowItemsResponse>, Status> {
+        Ok(Response::new(self.slow_items(request.into_inner()).await?))
+    }
+
+    async fn get_latency(
+        &self,
+        request: Request<wire::GetLatencyRequest>,
+    ) -> Result<Response<wire::GetLatencyResponse>, Status> {
+        Ok(Response::new(self.latency(request.into_inner()).await?))
+    }
+
     async fn cancel_items(
         &self,
         request: Request<wire::CancelItemsRequest>,
     ) -> Result<Response<wire::CancelItemsResponse>, Status> {
-        Ok(Response::new(self.cancel(request.into_inner()).await?))
+        let request = request.into_inner();
+        let queue = request.queue.clone();
+        let cancelled = self.cancel(request).await?;
+        info!(queue, items = cancelled.cancelled, "items cancelled");
+        Ok(Response::new(cancelled))
     }
 
     async fn list_dead_letters(
@@ -412,7 +506,10 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<wire::RedriveItemsRequest>,
     ) -> Result<Response<wire::RedriveItemsResponse>, Status> {
-        let redriven = self.redrive(request.into_inner()).await?;
+        let request = request.into_inner();
+        let queue = request.queue.clone();
+        let redriven = self.redrive(request).await?;
+        info!(queue, items = redriven, "dead letters redriven");
         Ok(Response::new(wire::RedriveItemsResponse { redriven }))
     }
 
@@ -420,7 +517,10 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<wire::DiscardItemsRequest>,
     ) -> Result<Response<wire::DiscardItemsResponse>, Status> {
-        let discarded = self.discard(request.into_inner()).await?;
+        let request = request.into_inner();
+        let queue = request.queue.clone();
+        let discarded = self.discard(request).await?;
+        info!(queue, items = discarded, "dead letters discarded");
         Ok(Response::new(wire::DiscardItemsResponse { discarded }))
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Batch {
     pub(super) items: Vec<NewItem>,
     /// Their encodings.
     pub(super) bodies: Vec<Bytes>,
+    /// Their producer's stamps; 0: not said.
+    pub(super) created: Vec<u64>,
     /// The others, ascending by index.
     pub(super) refused: Vec<(u32, Error)>,
     /// Bytes of all.
@@ -47,13 +49,15 @@ impl Batch {
             count,
             items: Vec::with_capacity(sent.len()),
             bodies: Vec::with_capacity(sent.len()),
+            created: Vec::with_capacity(sent.len()),
             refused: Vec::new(),
             bytes,
         };
         for (index, body) in (0..).zip(sent) {
             match read_item(index, &body, payload_bytes_max, now) {
-                Ok(item) => {
+                Ok((item, created_ns)) => {
                     batch.items.push(item);
+                    batch.created.push(created_ns);
                     batch.bodies.push(body);
                 }
                 Err(error) => batch.refused.push((index, error)),
@@ -68,7 +72,7 @@ fn read_item(
     body: &Bytes,
     payload_bytes_max: usize,
     now: Timestamp,
-) -> Result<NewItem, Error> {
+) -> Result<(NewItem, u64), Error> {
     let max = payload_bytes_max + ITEM_OVERHEAD_BYTES_MAX;
     let routing = item_scan::scan(body, payload_bytes_max)?;
     if body.len() > max {
@@ -78,13 +82,14 @@ fn read_item(
         });
     }
     let key = &body[routing.dedup_key.clone()];
-    Ok(NewItem {
+    let item = NewItem {
         index,
         size: u32::try_from(body.len()).expect("it was just checked"),
         due: due(&routing, now)?,
         expires_at: routing.ttl.map(|ttl| now.saturating_add(ttl)),
         dedup_key: (!key.is_empty()).then(|| Bytes::copy_from_slice(key)),
-    })
+    };
+    Ok((item, routing.created_ns))
 }
 
 fn due(routing: &Routing, now: Timestamp) -> Result<Option<Timestamp>, Error> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_proto::opaque::consume_request::Request as Sent;
 use baton_proto::opaque::consume_response::Response as Answer;
 use baton_proto::opaque::{self as wire, ConsumeRequest, ConsumeResponse};
@@ -21,8 +22,10 @@ use super::Context;
 use super::convert::{duration, wire_clock, wire_delivery, wire_duration, wire_time};
 use super::hello;
 use super::settle::{self, lease_duration};
+use super::stream_clock::StreamClock;
 use crate::engine::{
-    Attach, Clock, ConsumeOutput, End, Outbox, OutboxReader, Pong, QueueHandle, Settle, SettleReply,
+    Attach, Clock, ConsumeOutput, End, Outbox, OutboxReader, Pong, QueueHandle, Role, Settle,
+    SettleReply,
 };
 use crate::error::Error;
 
@@ -44,20 +47,29 @@ pub(super) async fn open(
     if context.engine.is_draining() {
         return Err(Error::Draining.into());
     }
-    let start = Start::read(start)?;
+    let (start, hello) = Start::read(start)?;
     let queue = context.engine.queue_or_create(&start.queue)?;
+    let connected = hello::enter(
+        &context.engine,
+        hello,
+        (start.queue.clone(), Role::Consumer),
+    );
+    let party = Arc::clone(&connected.client().party);
     let (outbox, answers, reader) = queue.outbox();
-    let (session, lease_duration) = queue.attach(|reply| start.attach(outbox, reply)).await?;
+    let attached = queue.attach(|reply| start.attach(party, outbox, reply));
+    let (session, lease_duration) = attached.await?;
     let inbox = Inbox {
         context: context.clone(),
         queue,
         session,
+        clock: StreamClock::new(context.engine.clock(), connected),
         answers,
     };
     context.streams.spawn(inbox.run(inbound));
     let started = wire::ConsumeStarted {
         clock: Some(wire_clock()),
         lease_duration: Some(wire_duration(lease_duration)),
+        tracing: context.engine.is_tracing(),
     };
     Ok(Deliveries {
         clock: context.engine.clock(),
@@ -68,7 +80,6 @@ pub(super) async fn open(
 
 struct Start {
     queue: String,
-    consumer: Arc<str>,
     lease_duration: Option<Duration>,
     grace: Duration,
     until_drained: bool,
@@ -76,30 +87,31 @@ struct Start {
 }
 
 impl Start {
-    fn read(start: wire::ConsumeStart) -> Result<Self, Error> {
+    fn read(start: wire::ConsumeStart) -> Result<(Self, wire::Hello), Error> {
         let hello = hello::check(start.hello)?;
         let grace = duration(
             "start.disconnect_grace",
             start.disconnect_grace,
             Duration::ZERO..=limits::LEASE_DURATION_MAX,
         )?;
-        Ok(Self {
+        let start = Self {
             queue: start.queue,
-            consumer: hello.client_id.into(),
             lease_duration: lease_duration("start.lease_duration", start.lease_duration)?,
             grace: grace.unwrap_or(DISCONNECT_GRACE),
             until_drained: start.until_drained,
             credit: start.credit.map_or(Ok((0, 0)), read_credit)?,
-        })
+        };
+        Ok((start, hello))
     }
 
     fn attach(
         &self,
+        consumer: Arc<Party>,
         outbox: Outbox,
         reply: tokio::sync::oneshot::Sender<Result<(SessionId, Duration), Error>>,
     ) -> Attach {
         Attach {
-            consumer: self.consumer.clone(),
+            consumer,
             lease_duration: self.lease_duration,
             grace: self.grace,
             until_drained: self.until_drained,
@@ -129,11 +141,12 @@ struct Inbox {
     context: Context,
     queue: QueueHandle,
     session: SessionId,
+    clock: StreamClock,
     answers: mpsc::Sender<ConsumeOutput>,
 }
 
 impl Inbox {
-    async fn run(self, mut inbound: Streaming<ConsumeRequest>) {
+    async fn run(mut self, mut inbound: Streaming<ConsumeRequest>) {
         let mut draining = false;
         loop {
             let message = tokio::select! {
@@ -164,16 +177,18 @@ impl Inbox {
         drop(self.queue.detach(self.session).await);
     }
 
-    async fn handle(&self, message: ConsumeRequest) -> Result<(), Error> {
+    async fn handle(&mut self, message: ConsumeRequest) -> Result<(), Error> {
+        let received_ns = self.context.engine.clock().monotonic_ns();
+        self.clock
+            .received(message.sent_ns, message.down_leg_ns, received_ns);
         match message.request {
             Some(Sent::Credit(credit)) => self.credit(credit).await,
-            Some(Sent::Settle(batch)) => self.settle(batch).await,
+            Some(Sent::Settle(batch)) => self.settle(batch, received_ns).await,
             Some(Sent::Ping(ping)) => {
-                let ping_received_ns = self.context.engine.clock().monotonic_ns();
                 let pong = Pong {
                     nonce: ping.nonce,
                     ping_sent_ns: message.sent_ns,
-                    ping_received_ns,
+                    ping_received_ns: received_ns,
                 };
                 drop(self.answers.send(ConsumeOutput::Pong(pong)).await);
                 Ok(())
@@ -200,7 +215,7 @@ impl Inbox {
         self.queue.credit(self.session, items, bytes).await
     }
 
-    async fn settle(&self, batch: wire::SettleBatch) -> Result<(), Error> {
+    async fn settle(&self, batch: wire::SettleBatch, received_ns: u64) -> Result<(), Error> {
         let deliveries = settle::deliveries(batch.deliveries)?;
         let leases = settle::leases(self.queue.epoch(), batch.leases)?;
         let Ok(place) = self.answers.clone().reserve_owned().await else {
@@ -213,6 +228,8 @@ impl Inbox {
                 session: self.session,
                 deliveries,
                 leases,
+                received: self.context.engine.clock().at(received_ns),
+                clock: self.clock.shift(),
                 reply,
             })
             .await

@@ -148,6 +148,7 @@ pub(super) fn wire_delivery(delivered: Delivered, delivery_id: u64) -> wire::Del
         queue_wait_ns: delivered.queue_wait_ns,
         age_ns: delivered.age_ns,
         last_error: delivered.last_error,
+        traceparent: delivered.traceparent,
         item: delivered.body,
     }
 }

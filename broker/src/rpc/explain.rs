@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use baton_ledger::account::{Account, AttemptOutcome, End, Outcome};
+use baton_ledger::text::text;
 use baton_proto::opaque as wire;
 use baton_queue::{Explanation, FailedAttempt, FailureReason, ItemState, Timestamp, WaitReason};
 use humantime::format_duration;
 
 use super::convert::{wire_duration, wire_reason, wire_state, wire_time};
-use crate::engine::View;
+use super::latency;
+use crate::engine::{Explained, View};
 
 /// Writes where an item stands.
 pub(super) fn wire_explanation(explained: &Explanation, now: Timestamp) -> wire::Explanation {
@@ -32,6 +35,79 @@ pub(super) fn wire_explanation(explained: &Explanation, now: Timestamp) -> wire:
         in_state: explained
             .since
             .map(|since| wire_duration(now.saturating_since(since))),
+        ..wire::Explanation::default()
+    }
+}
+
+/// Writes where an item stands, and where its time went.
+pub(super) fn wire_explained(explained: &Explained) -> wire::Explanation {
+    let now = explained.now;
+    let mut explanation = wire_explanation(&explained.explanation, now);
+    let Some(account) = explained.account.as_deref() else {
+        return explanation;
+    };
+    if let Some(end) = account.end {
+        explanation.summary = ended(account, end, now);
+    }
+    latency::add_account(&mut explanation, account, now);
+    explanation.text = text(account, now.0, &explanation.summary);
+    explanation
+}
+
+/// Writes an item that has ended, without the text.
+pub(super) fn wire_account(account: &Account, now: Timestamp) -> wire::Explanation {
+    let state = match account.end {
+        Some(End {
+            outcome: Outcome::Dead,
+            ..
+        }) => ItemState::Dead,
+        _ => ItemState::Done,
+    };
+    let mut explanation = wire::Explanation {
+        item_id: account.item,
+        state: wire_state(state).into(),
+        summary: account
+            .end
+            .map_or_else(String::new, |end| ended(account, end, now)),
+        ..wire::Explanation::default()
+    };
+    latency::add_account(&mut explanation, account, now);
+    explanation
+}
+
+fn ended(account: &Account, end: End, now: Timestamp) -> String {
+    let id = account.item;
+    let ago = rounded(now.saturating_since(Timestamp(end.at)));
+    let mut attempts = account.attempts.iter().rev();
+    let last = attempts.find(|attempt| attempt.leased.is_some());
+    let number = last.map_or(0, |attempt| attempt.number);
+    let consumer = last.and_then(|attempt| attempt.consumer.as_ref());
+    let consumer = consumer.map_or("an unnamed consumer", |party| &party.client_id);
+    match end.outcome {
+        Outcome::Acked => {
+            format!("item {id} was acknowledged by {consumer} {ago} ago (attempt {number})")
+        }
+        Outcome::Dead => {
+            let last = last.and_then(|attempt| attempt.end.as_ref());
+            let how = last.map_or("unknown", |end| lost(end.outcome));
+            format!(
+                "item {id} was given up {ago} ago after {number} attempt(s), the last one {how}; redrive or discard it"
+            )
+        }
+        Outcome::Expired => format!("item {id} expired {ago} ago: its time to live ran out"),
+        Outcome::Cancelled => format!("item {id} was cancelled {ago} ago"),
+        Outcome::Discarded => format!("item {id} was discarded {ago} ago"),
+    }
+}
+
+const fn lost(outcome: AttemptOutcome) -> &'static str {
+    match outcome {
+        AttemptOutcome::Acked => "acknowledged",
+        AttemptOutcome::Nacked => given_up(FailureReason::Nacked),
+        AttemptOutcome::Rejected => given_up(FailureReason::Rejected),
+        AttemptOutcome::LeaseExpired => given_up(FailureReason::LeaseExpired),
+        AttemptOutcome::ConsumerGone => given_up(FailureReason::ConsumerGone),
+        AttemptOutcome::BrokerRestarted => given_up(FailureReason::BrokerRestarted),
     }
 }
 
@@ -112,7 +188,7 @@ fn waiting(reason: Option<WaitReason>) -> &'static str {
     }
 }
 
-fn given_up(reason: FailureReason) -> &'static str {
+const fn given_up(reason: FailureReason) -> &'static str {
     match reason {
         FailureReason::Nacked => "nacked",
         FailureReason::LeaseExpired => "ended by its lease running out",

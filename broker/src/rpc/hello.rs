@@ -1,13 +1,17 @@
 //! The first message of a stream: who is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_proto::opaque::Hello;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
 use super::convert::{label, required_label};
+use super::stream_clock;
+use crate::engine::{Client, Connected, Engine, Role};
 use crate::error::Error;
 use crate::limits::{HELLO_TIMEOUT, LABEL_BYTES_MAX, NAME_BYTES_MAX};
 
@@ -42,4 +46,18 @@ pub(super) fn check(hello: Option<Hello>) -> Result<Hello, Error> {
     }
     debug!(client = %hello.client_id, version = %hello.client_version, service = %hello.service_name, "hello");
     Ok(hello)
+}
+
+/// Enters the client of a stream that begins.
+pub(super) fn enter(engine: &Engine, hello: Hello, queue: (String, Role)) -> Connected {
+    let party = Party {
+        client_id: hello.client_id.into(),
+        service: hello.service_name.into(),
+    };
+    let same_clock = stream_clock::is_same(hello.clock.as_ref());
+    let since_ns = engine.clock().monotonic_ns();
+    let client = (Arc::new(party), hello.client_version);
+    engine
+        .clients()
+        .enter(Client::new(client, queue, (since_ns, same_clock)))
 }

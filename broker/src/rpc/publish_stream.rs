@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use baton_ledger::party::Party;
 use baton_proto::opaque::publish_stream_request::Request as Sent;
 use baton_proto::opaque::publish_stream_response::Response as Answer;
 use baton_proto::opaque::{self as wire, PublishStreamRequest, PublishStreamResponse};
@@ -22,7 +23,10 @@ use super::confirms::confirms;
 use super::consume::wire_pong;
 use super::convert::{required_label, wire_clock};
 use super::hello;
-use crate::engine::{Clock, Pong, Publish, PublishOutput, PublishReply, QueueHandle, StreamBatch};
+use super::stream_clock::StreamClock;
+use crate::engine::{
+    Clock, Pong, Publish, PublishOutput, PublishReply, QueueHandle, Role, Sending, StreamBatch,
+};
 use crate::error::Error;
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_ITEMS_MAX, PUBLISH_BATCHES_IN_FLIGHT, PUBLISH_BYTES_IN_FLIGHT,
@@ -45,9 +49,10 @@ pub(super) async fn open(
     if context.engine.is_draining() {
         return Err(Error::Draining.into());
     }
-    hello::check(start.hello)?;
+    let hello = hello::check(start.hello)?;
     required_label("start.producer_id", &start.producer_id)?;
     let queue = context.engine.queue_or_create(&start.queue)?;
+    let connected = hello::enter(&context.engine, hello, (start.queue, Role::Producer));
     let (confirms, outputs) = mpsc::channel(PUBLISH_BATCHES_IN_FLIGHT);
     let (end, ended) = oneshot::channel();
     let inbox = Inbox {
@@ -55,6 +60,8 @@ pub(super) async fn open(
         queue,
         producer_id: start.producer_id.into(),
         window: Arc::new(Semaphore::new(PUBLISH_BYTES_IN_FLIGHT)),
+        producer: Arc::clone(&connected.client().party),
+        clock: StreamClock::new(context.engine.clock(), connected),
         confirms,
     };
     context.streams.spawn(inbox.run(inbound, end));
@@ -63,6 +70,7 @@ pub(super) async fn open(
         max_payload_bytes: context.payload_bytes_max as u64,
         max_batch_items: u32::try_from(BATCH_ITEMS_MAX).unwrap_or(u32::MAX),
         max_batch_bytes: BATCH_BYTES_MAX as u64,
+        tracing: context.engine.is_tracing(),
     };
     let clock = context.engine.clock();
     let first = VecDeque::from([Answer::Started(started)]);
@@ -81,11 +89,17 @@ struct Inbox {
     queue: QueueHandle,
     producer_id: Arc<str>,
     window: Arc<Semaphore>,
+    producer: Arc<Party>,
+    clock: StreamClock,
     confirms: mpsc::Sender<PublishOutput>,
 }
 
 impl Inbox {
-    async fn run(self, mut inbound: Streaming<PublishStreamRequest>, end: oneshot::Sender<Error>) {
+    async fn run(
+        mut self,
+        mut inbound: Streaming<PublishStreamRequest>,
+        end: oneshot::Sender<Error>,
+    ) {
         let counted = match self.queue.open_producer().await {
             Ok(counted) => counted,
             Err(error) => return drop(end.send(error)),
@@ -97,7 +111,7 @@ impl Inbox {
         counted.close().await;
     }
 
-    async fn read(&self, inbound: &mut Streaming<PublishStreamRequest>) -> Result<(), Error> {
+    async fn read(&mut self, inbound: &mut Streaming<PublishStreamRequest>) -> Result<(), Error> {
         loop {
             let message = tokio::select! {
                 message = inbound.message() => message,
@@ -111,6 +125,8 @@ impl Inbox {
                 Err(status) => return Err(Error::Unreadable(status.message().into())),
             };
             let received_ns = self.context.engine.clock().monotonic_ns();
+            self.clock
+                .received(message.sent_ns, message.down_leg_ns, received_ns);
             match message.request {
                 Some(Sent::Batch(batch)) => self.publish(batch, received_ns).await?,
                 Some(Sent::Ping(ping)) => {
@@ -164,6 +180,12 @@ impl Inbox {
         let Ok(permit) = self.confirms.clone().reserve_owned().await else {
             return Ok(());
         };
+        let sending = Sending {
+            received: self.context.engine.clock().at(received_ns),
+            created: batch.created,
+            clock: self.clock.shift(),
+            producer: Some(Arc::clone(&self.producer)),
+        };
         let stream_batch = StreamBatch {
             first_sequence: sent.first_sequence,
             count: batch.count,
@@ -182,6 +204,7 @@ impl Inbox {
                 producer,
                 items: batch.items,
                 bodies: batch.bodies,
+                sending,
                 reply,
             })
             .await

@@ -1,11 +1,14 @@
 //! The producers' and consumers' service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_proto::opaque as wire;
 use baton_proto::opaque::queue_service_server::QueueService;
 use baton_queue::{ItemId, SessionId};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::info;
 
 use super::Context;
 use super::batch::Batch;
@@ -13,7 +16,7 @@ use super::consume::{self, Deliveries};
 use super::convert::{count, duration, label, required_label, wire_delivery};
 use super::publish_stream::{self, Confirms};
 use super::settle::{self, lease_duration};
-use crate::engine::{Delivered, Join, Lease, Publish, Settle, Stored};
+use crate::engine::{Delivered, Join, Lease, Publish, Sending, Settle, Stored};
 use crate::error::Error;
 use crate::limits::{BATCH_ITEMS_MAX, LEASE_BYTES_MAX, NAME_BYTES_MAX, POLL_MAX};
 
@@ -37,11 +40,16 @@ impl QueueRpc {
         }
         let queue = self.context.engine.queue_or_create(&request.queue)?;
         let (items, bodies) = (batch.items, batch.bodies);
+        let sending = Sending {
+            received: now,
+            ..Sending::default()
+        };
         let stored = queue
             .publish(|reply| Publish {
                 producer,
                 items,
                 bodies,
+                sending,
                 reply,
             })
             .await?;
@@ -60,7 +68,7 @@ impl QueueRpc {
         }
         let queue = self.context.engine.queue_or_create(&request.queue)?;
         let until = self.context.engine.clock().now().saturating_add(wait);
-        let consumer = request.consumer.into();
+        let consumer = Arc::new(Party::named(request.consumer));
         let items: Vec<Delivered> = queue
             .lease(|reply| Lease {
                 consumer,
@@ -92,6 +100,8 @@ impl QueueRpc {
                 session: SessionId::UNARY,
                 deliveries: Vec::new(),
                 leases,
+                received: self.context.engine.clock().now(),
+                clock: None,
                 reply,
             })
             .await?;
@@ -141,7 +151,7 @@ impl QueueRpc {
     }
 }
 
-fn producer(request: &wire::PublishRequest) -> Result<Option<(std::sync::Arc<str>, u64)>, Error> {
+fn producer(request: &wire::PublishRequest) -> Result<Option<(Arc<str>, u64)>, Error> {
     if request.first_sequence == 0 {
         if !request.producer_id.is_empty() {
             return Err(Error::invalid(
@@ -271,7 +281,10 @@ impl QueueService for QueueRpc {
         &self,
         request: Request<wire::CloseQueueRequest>,
     ) -> Result<Response<wire::CloseQueueResponse>, Status> {
-        self.close(request.into_inner()).await?;
+        let request = request.into_inner();
+        let queue = request.queue.clone();
+        self.close(request).await?;
+        info!(queue, "queue closed");
         Ok(Response::new(wire::CloseQueueResponse {}))
     }
 }

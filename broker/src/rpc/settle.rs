@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use baton_ledger::HandlerStamps;
 use baton_proto::opaque as wire;
 use baton_proto::opaque::delivery_settle::Action as DeliveryAction;
 use baton_proto::opaque::lease_settle::Action as LeaseAction;
 use baton_queue::{Nack, NackKind, Outcome, limits};
 
 use super::convert::{duration, wire_outcome};
-use crate::engine::{Action, Epoch, Settlement, Token};
+use crate::engine::{Action, Epoch, SettledDeliveries, SettledLease, Settlement};
 use crate::error::Error;
 use crate::limits::SETTLES_MAX;
 
@@ -21,7 +22,7 @@ const DELAY_MAX: Duration = baton_proto::item_scan::SCHEDULE_MAX;
 /// Too many, a range that ends before it begins, an action missing or out of range, stamps that do not fit.
 pub(super) fn deliveries(
     settles: Vec<wire::DeliverySettle>,
-) -> Result<Vec<(u64, u64, Action)>, Error> {
+) -> Result<Vec<SettledDeliveries>, Error> {
     check_count("settle.deliveries", settles.len())?;
     let ranges: Vec<_> = settles
         .into_iter()
@@ -32,10 +33,10 @@ pub(super) fn deliveries(
 }
 
 /// So that one message costs one pass over the leases that live, however it is cut.
-fn check_disjoint(ranges: &[(u64, u64, Action)]) -> Result<(), Error> {
+fn check_disjoint(ranges: &[SettledDeliveries]) -> Result<(), Error> {
     let mut bounds: Vec<_> = ranges
         .iter()
-        .map(|(first, last, _)| (*first, *last))
+        .map(|range| (range.first, range.last))
         .collect();
     bounds.sort_unstable();
     if bounds.windows(2).any(|pair| pair[1].0 <= pair[0].1) {
@@ -45,7 +46,7 @@ fn check_disjoint(ranges: &[(u64, u64, Action)]) -> Result<(), Error> {
     Ok(())
 }
 
-fn delivery(settle: wire::DeliverySettle) -> Result<(u64, u64, Action), Error> {
+fn delivery(settle: wire::DeliverySettle) -> Result<SettledDeliveries, Error> {
     let first = settle.first;
     let last = if settle.last == 0 { first } else { settle.last };
     if first == 0 || last < first {
@@ -72,7 +73,20 @@ fn delivery(settle: wire::DeliverySettle) -> Result<(u64, u64, Action), Error> {
         }
         None => return Err(no_action()),
     };
-    Ok((first, last, action))
+    Ok(SettledDeliveries {
+        first,
+        last,
+        action,
+        stamps: settle.stamps.iter().map(handler_stamps).collect(),
+    })
+}
+
+const fn handler_stamps(sent: &wire::HandlerStamps) -> HandlerStamps {
+    HandlerStamps {
+        received_ns: sent.received_ns,
+        started_ns: sent.started_ns,
+        ended_ns: sent.ended_ns,
+    }
 }
 
 /// Reads what is to become of leases.
@@ -82,7 +96,7 @@ fn delivery(settle: wire::DeliverySettle) -> Result<(u64, u64, Action), Error> {
 pub(super) fn leases(
     epoch: Epoch,
     settles: Vec<wire::LeaseSettle>,
-) -> Result<Vec<(Token, Action)>, Error> {
+) -> Result<Vec<SettledLease>, Error> {
     check_count("settles", settles.len())?;
     settles
         .into_iter()
@@ -99,7 +113,11 @@ pub(super) fn leases(
                 }
                 None => return Err(no_action()),
             };
-            Ok((epoch.read(&settle.lease), action))
+            Ok(SettledLease {
+                token: epoch.read(&settle.lease),
+                action,
+                stamps: settle.stamps.as_ref().map(handler_stamps),
+            })
         })
         .collect()
 }

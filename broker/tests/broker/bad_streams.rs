@@ -212,6 +212,7 @@ async fn a_stream_message_that_is_too_long_is_refused_in_words() {
 pub(crate) async fn consume_refused(fixture: &mut Fixture, sent: Vec<Sent>) -> Status {
     let sent = sent.into_iter().map(|request| ConsumeRequest {
         sent_ns: 0,
+        down_leg_ns: None,
         request: Some(request),
     });
     match fixture.consume_raw(sent.collect()).await {
@@ -225,6 +226,7 @@ async fn publish_refused(fixture: &mut Fixture, sent: Vec<Published>) -> Status 
         .into_iter()
         .map(|request| PublishStreamRequest {
             sent_ns: 0,
+            down_leg_ns: None,
             request: Some(request),
         })
         .collect();

@@ -156,6 +156,7 @@ async fn a_draining_stream_is_told_before_it_ends() {
     fixture.publish("q", items(1)).await.unwrap();
     let start = ConsumeRequest {
         sent_ns: 0,
+        down_leg_ns: None,
         request: Some(consume_request::Request::Start(start("q", 1))),
     };
     let (sender, receiver) = tokio::sync::mpsc::channel(4);

@@ -17,15 +17,30 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) async fn open(fixture: &mut Fixture, queue: &str, producer: &str) -> Self {
-        let (sender, receiver) = mpsc::channel(1);
         let begin = PublishStart {
             hello: hello(),
             queue: queue.into(),
             producer_id: producer.into(),
         };
+        Self::begin(fixture, begin).await
+    }
+
+    /// With a hello of its own.
+    pub(crate) async fn open_as(fixture: &mut Fixture, queue: &str, hello: Option<Hello>) -> Self {
+        let begin = PublishStart {
+            hello,
+            queue: queue.into(),
+            producer_id: "p".into(),
+        };
+        Self::begin(fixture, begin).await
+    }
+
+    async fn begin(fixture: &mut Fixture, begin: PublishStart) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
         let open = fixture.queues.publish_stream(ReceiverStream::new(receiver));
         let begin = PublishStreamRequest {
             sent_ns: 0,
+            down_leg_ns: None,
             request: Some(Sent::Start(begin)),
         };
         let (answers, _) = tokio::join!(open, sender.send(begin));
@@ -42,6 +57,7 @@ impl Publisher {
         };
         let request = PublishStreamRequest {
             sent_ns: 0,
+            down_leg_ns: None,
             request: Some(Sent::Batch(batch)),
         };
         self.sender.send(request).await.unwrap();

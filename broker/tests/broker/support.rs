@@ -295,6 +295,7 @@ impl Consumer {
         self.sender
             .send(ConsumeRequest {
                 sent_ns: 0,
+                down_leg_ns: None,
                 request: Some(request),
             })
             .await
@@ -357,6 +358,51 @@ impl Consumer {
             .iter()
             .map(|range| (range.first, range.last, range.outcome()))
             .collect()
+    }
+
+    /// Ends one delivery, with what its handler says.
+    pub(crate) async fn settle_stamped(
+        &mut self,
+        delivery: u64,
+        action: delivery_settle::Action,
+        stamps: HandlerStamps,
+    ) {
+        let settle = DeliverySettle {
+            first: delivery,
+            action: Some(action),
+            stamps: vec![stamps],
+            ..DeliverySettle::default()
+        };
+        self.send(Sent::Settle(SettleBatch {
+            settle_id: delivery,
+            deliveries: vec![settle],
+            leases: vec![],
+        }))
+        .await;
+        assert_eq!(self.settled().await.settle_id, delivery);
+    }
+
+    /// Exchanges two pings, by a clock of its own.
+    pub(crate) async fn ping_from(&mut self, clock: impl Fn() -> u64) {
+        let mut down_leg_ns = None;
+        for nonce in 1..=2 {
+            let request = ConsumeRequest {
+                sent_ns: clock(),
+                down_leg_ns,
+                request: Some(Sent::Ping(Ping { nonce })),
+            };
+            self.sender.send(request).await.unwrap();
+            let answers = self.answers.as_mut().unwrap();
+            loop {
+                let answer = timeout(PATIENCE, answers.message()).await;
+                let answer = answer.expect("no answer").unwrap().unwrap();
+                if let Some(Answer::Pong(_)) = answer.response {
+                    let leg = clock().wrapping_sub(answer.sent_ns).cast_signed();
+                    down_leg_ns = Some(leg);
+                    break;
+                }
+            }
+        }
     }
 
     /// Closes the connection's sending half, or all of it.

@@ -322,6 +322,7 @@ mod tests {
             producer: None,
             items: &new,
             admit: Admit::All,
+            origin: None,
         };
         queue.handle_publish(NOW, publish, &mut Vec::new()).unwrap();
         for id in first..first + items {

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use baton_journal::Settings;
 use baton_journal::fs::{FaultFs, FileSystem};
+use baton_ledger::budget::Budget;
+use baton_ledger::sampling::{SamplingSettings, TraceLimit};
 use baton_queue::{Config, QueueName, Timestamp};
 use tokio::sync::mpsc;
 
 use super::dice::Dice;
 use crate::engine::actor::QueueActor;
+use crate::engine::bookkeeping::Accounting;
 use crate::engine::request::Request;
 use crate::engine::shared::{Chance, Clock, Shared};
 use crate::engine::storage::{Kept, Loops, Storage, Written};
@@ -24,6 +27,20 @@ use crate::error::Error;
 pub(super) const SEGMENT_BYTES: u64 = 1024 * 1024;
 /// So that most bodies come from the disk.
 const MEMORY_BYTES: usize = 256 * 1024;
+
+/// Little of it, so that its end is met too.
+fn accounting() -> Accounting {
+    let ledgers = baton_ledger::Shared {
+        budget: Budget::new(64 * 1024),
+        limit: TraceLimit::new(100),
+        sampling: Some(SamplingSettings::default()),
+        finished_max: 1000,
+    };
+    Accounting {
+        ledgers: Arc::new(ledgers),
+        sink: None,
+    }
+}
 
 pub(super) struct SimQueue {
     pub(super) actor: QueueActor,
@@ -67,7 +84,11 @@ impl SimBroker {
             Err(error @ baton_journal::Error::Io { .. }) => return Err(error.to_string()),
             Err(error) => panic!("the journal does not open: {error}"),
         };
-        let mut shared = Shared::new(MEMORY_BYTES / 2, opened.storage.failed().clone());
+        let mut shared = Shared::new(
+            MEMORY_BYTES / 2,
+            Some(accounting()),
+            opened.storage.failed().clone(),
+        );
         shared.clock = Clock::simulated(clock);
         shared.chance = Chance::Seeded(AtomicU64::new(dice.number()));
         let queues = BTreeMap::new();

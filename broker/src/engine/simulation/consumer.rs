@@ -1,7 +1,9 @@
 //! A consumer of the simulation: leases items one way or the other and acks, fails, extends or forgets them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use baton_ledger::party::Party;
 use baton_queue::{Nack, NackKind, Outcome, QueueName, SessionId, Timestamp};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -12,7 +14,8 @@ use super::dice::Dice;
 use super::oracle::{Fate, Oracle};
 use crate::engine::outbox::{self, OutboxReader};
 use crate::engine::request::{
-    Action, Attach, ConsumeOutput, Delivered, Lease, Request, Settle, SettleReply, Settlement,
+    Action, Attach, ConsumeOutput, Delivered, Lease, Request, Settle, SettleReply, SettledLease,
+    Settlement,
 };
 use crate::error::Error;
 
@@ -126,7 +129,7 @@ impl Consumer {
         let (outbox, _, outputs) = outbox::outbox(queue.actor.wake.clone());
         let (reply, attaching) = oneshot::channel();
         let attach = Attach {
-            consumer: self.name.as_str().into(),
+            consumer: Arc::new(Party::named(self.name.as_str())),
             lease_duration: None,
             grace: Duration::from_secs(2),
             until_drained: false,
@@ -171,7 +174,7 @@ impl Consumer {
             .now()
             .saturating_add(Duration::from_millis(dice.below(3000)));
         let lease = Lease {
-            consumer: self.name.as_str().into(),
+            consumer: Arc::new(Party::named(self.name.as_str())),
             items,
             bytes: 1 << 20,
             lease_duration: None,
@@ -382,12 +385,18 @@ fn send(
     let (reply, settled) = oneshot::channel();
     let leases = tokens
         .iter()
-        .map(|token| (epoch.read(token), action.clone()))
+        .map(|token| SettledLease {
+            token: epoch.read(token),
+            action: action.clone(),
+            stamps: None,
+        })
         .collect();
     let settle = Settle {
         session: SessionId::UNARY,
         deliveries: Vec::new(),
         leases,
+        received: Timestamp(0),
+        clock: None,
         reply: SettleReply::Once(reply),
     };
     broker.ask(queue, Request::Settle(settle));

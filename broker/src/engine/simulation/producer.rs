@@ -11,7 +11,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::dice::Dice;
 use super::oracle::{Oracle, identity_body};
-use crate::engine::request::{Publish, PublishReply, Request, Stored};
+use crate::engine::request::{Publish, PublishReply, Request, Sending, Stored};
 use crate::error::Error;
 
 pub(super) struct Producer {
@@ -82,6 +82,7 @@ impl Producer {
             producer: Some((Arc::clone(&self.id), batch.first_sequence)),
             items: items.collect(),
             bodies: batch.items.iter().map(|spec| spec.body.clone()).collect(),
+            sending: Sending::default(),
             reply: PublishReply::Once(reply),
         }))
     }

@@ -1,12 +1,13 @@
 //! The writer thread: takes what has gathered in the mailbox, commits it, and tells the queues.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use baton_journal::{Batch, Error, Writer};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, trace, warn};
 
+use super::commit_times::CommitTimes;
 use super::link::Links;
 use super::mailbox::{Mail, Mailbox, Submission};
 use crate::limits::COMMIT_BYTES;
@@ -26,6 +27,7 @@ pub(in crate::engine) struct WriterLoop {
     links: Arc<Links>,
     failed: CancellationToken,
     batch: Batch,
+    times: Arc<CommitTimes>,
     /// Taken, and not written yet.
     taken: Vec<Submission>,
     looks: u32,
@@ -58,9 +60,15 @@ impl WriterLoop {
             links,
             failed,
             batch,
+            times: Arc::default(),
             taken,
             looks: 0,
         }
+    }
+
+    /// Where it notes how long commits took.
+    pub(super) fn times(&self) -> Arc<CommitTimes> {
+        Arc::clone(&self.times)
     }
 
     /// Runs until the mailbox is closed and empty, or the journal fails.
@@ -104,8 +112,17 @@ impl WriterLoop {
                 Mail::End => return Written::End,
             }
         }
+        let begun = Instant::now();
         match self.writer.commit(&self.batch) {
-            Ok(()) => self.tell_durable(),
+            Ok(()) => {
+                // Without records nothing was written.
+                if !self.batch.records.is_empty() {
+                    let took = begun.elapsed();
+                    self.times.record(took);
+                    tell_time(took);
+                }
+                self.tell_durable();
+            }
             Err(Error::NoSegment) => return Written::NoSegment,
             Err(error) => return self.fail(&error),
         }
@@ -144,6 +161,20 @@ impl WriterLoop {
         self.failed.cancel();
         self.links.fail_all();
         Written::End
+    }
+}
+
+/// A commit that everyone waited for is worth a word.
+fn tell_time(took: Duration) {
+    /// A disk that is well takes a hundredth of it.
+    const SLOW: Duration = Duration::from_secs(1);
+    if took >= SLOW {
+        warn!(
+            ?took,
+            "the disk was slow to sync a commit; all publishes and settles waited"
+        );
+    } else {
+        trace!(?took, "commit");
     }
 }
 

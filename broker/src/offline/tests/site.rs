@@ -104,6 +104,7 @@ impl Site {
                 producer,
                 items: &items,
                 admit: Admit::All,
+                origin: None,
             };
             queue.handle_publish(now, publish, events).unwrap();
         });

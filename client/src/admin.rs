@@ -20,7 +20,7 @@ use crate::queue::Queue;
 const MISSING_QUEUE: Error = Error::Protocol("an answer without its queue");
 
 /// Calls a method of the admin service until there is an answer.
-async fn admin<T, R, F, Fut>(context: &Context, request: R, call: F) -> Result<T, Error>
+pub(crate) async fn admin<T, R, F, Fut>(context: &Context, request: R, call: F) -> Result<T, Error>
 where
     R: Clone,
     F: Fn(AdminClient, R) -> Fut,
@@ -29,7 +29,8 @@ where
     retrying(context, || call(context.admin(), request.clone())).await
 }
 
-type AdminClient = v1::admin_service_client::AdminServiceClient<tonic::transport::Channel>;
+pub(crate) type AdminClient =
+    v1::admin_service_client::AdminServiceClient<tonic::transport::Channel>;
 
 /// A page of dead letters.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,12 +233,12 @@ impl Queue {
         Ok(admin(&self.context, request, call).await?.items)
     }
 
-    /// Explains one item: where it is, since when and why. Cancel-safe.
+    /// Explains one item: where it is, since when and why, and where its time went. Cancel-safe.
     ///
     /// # Errors
     ///
     /// As [`describe`](Self::describe), and [`Error::Rpc`] (`ITEM_NOT_FOUND`).
-    pub async fn get_item(&self, item_id: u64) -> Result<Explanation, Error> {
+    pub async fn explain(&self, item_id: u64) -> Result<Explanation, Error> {
         let request = GetItemRequest {
             queue: self.name.clone(),
             item_id,

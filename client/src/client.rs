@@ -6,12 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Tracer, TracerProvider};
+
 use crate::backoff::Backoff;
 use crate::consumer::ConsumerBuilder;
-use crate::context::{Context, random_name};
+use crate::context::{Context, Settings, random_name};
 use crate::error::Error;
 use crate::producer::ProducerBuilder;
 use crate::queue::Queue;
+use crate::telemetry::{Providers, Ratio};
 
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 60);
 
@@ -48,11 +52,14 @@ impl Client {
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         let service_name = executable_name();
         ClientBuilder {
-            url: url.into(),
-            client_id: random_name(&service_name),
-            service_name,
-            give_up_after: GIVE_UP_AFTER,
-            reconnect: Backoff::default(),
+            settings: Settings {
+                url: url.into(),
+                client_id: random_name(&service_name),
+                service_name,
+                give_up_after: GIVE_UP_AFTER,
+                reconnect: Backoff::default(),
+                providers: Providers::global(),
+            },
         }
     }
 
@@ -108,11 +115,7 @@ impl Client {
 /// Settings of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
-    url: String,
-    client_id: String,
-    service_name: String,
-    give_up_after: Duration,
-    reconnect: Backoff,
+    settings: Settings,
 }
 
 impl ClientBuilder {
@@ -120,14 +123,14 @@ impl ClientBuilder {
     /// executable and something random.
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
-        self.client_id = id.into();
+        self.settings.client_id = id.into();
         self
     }
 
     /// As in OpenTelemetry's `service.name`, at most 128 bytes. Default: the name of the executable.
     #[must_use]
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
-        self.service_name = name.into();
+        self.settings.service_name = name.into();
         self
     }
 
@@ -135,14 +138,42 @@ impl ClientBuilder {
     /// there: waiting for it does not count.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
-        self.give_up_after = patience;
+        self.settings.give_up_after = patience;
         self
     }
 
     /// How long to wait between attempts to connect. Default: 100 ms to 5 s.
     #[must_use]
     pub fn reconnect(mut self, backoff: Backoff) -> Self {
-        self.reconnect = backoff;
+        self.settings.reconnect = backoff;
+        self
+    }
+
+    /// How many of the items that are published outside of any span are traced, 0 to 1. Inside of one, that span decides.
+    /// Default: what `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` say, and all of them where they say nothing. Of
+    /// no effect where no tracer provider is installed.
+    #[must_use]
+    pub fn trace_ratio(mut self, ratio: f64) -> Self {
+        self.settings.providers.ratio = Ratio::given(ratio);
+        self
+    }
+
+    /// Where spans go. Default: the global tracer provider, which has to be installed before the client is first used.
+    #[must_use]
+    pub fn tracer_provider<P>(mut self, provider: P) -> Self
+    where
+        P: TracerProvider + Send + Sync + 'static,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        self.settings.providers.trace_with(provider);
+        self
+    }
+
+    /// Where metrics go. Default: the global meter provider, which has to be installed before the client is first used.
+    #[must_use]
+    pub fn meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.settings.providers.meter_with(provider);
         self
     }
 
@@ -152,16 +183,8 @@ impl ClientBuilder {
     ///
     /// [`Error::InvalidUrl`].
     pub fn build(self) -> Result<Client, Error> {
-        let context = Context::new(
-            &self.url,
-            self.client_id,
-            self.service_name,
-            self.give_up_after,
-            self.reconnect,
-        )?;
-        Ok(Client {
-            context: Arc::new(context),
-        })
+        let context = Arc::new(Context::new(self.settings)?);
+        Ok(Client { context })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::settle::Outbox;
+use crate::telemetry::Scope;
 use driver::Driver;
 use inbox::{Inbox, Next};
 
@@ -109,7 +110,13 @@ impl ConsumerBuilder {
     pub fn open(self) -> Consumer {
         let inbox = Arc::new(Inbox::default());
         let outbox = Arc::new(Outbox::default());
-        let driver = Driver::new(&self, Arc::clone(&inbox), Arc::clone(&outbox));
+        let scope = Arc::new(Scope::new(Arc::clone(&self.context), &self.queue));
+        let driver = Driver::new(
+            &self,
+            Arc::clone(&inbox),
+            Arc::clone(&outbox),
+            Arc::clone(&scope),
+        );
         self.context.tasks().spawn(driver.run());
         Consumer {
             stop: Stop {
@@ -118,6 +125,7 @@ impl ConsumerBuilder {
             },
             inbox,
             outbox,
+            scope,
         }
     }
 }
@@ -145,6 +153,7 @@ impl ConsumerBuilder {
 pub struct Consumer {
     inbox: Arc<Inbox>,
     outbox: Arc<Outbox>,
+    scope: Arc<Scope>,
     stop: Stop,
 }
 
@@ -192,7 +201,7 @@ impl Consumer {
                 Poll::Ready(Next::End) => return Poll::Ready(None),
                 Poll::Ready(Next::Failed(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(Next::Arrival(arrival)) => {
-                    if let Some(delivery) = arrival.hand_out(&self.outbox) {
+                    if let Some(delivery) = arrival.hand_out(&self.outbox, &self.scope) {
                         return Poll::Ready(Some(Ok(delivery)));
                     }
                 }

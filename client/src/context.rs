@@ -18,6 +18,7 @@ use tonic::{Response, Status};
 use crate::backoff::{Backoff, Patience};
 use crate::clock;
 use crate::error::{Error, root_cause};
+use crate::telemetry::{BrokerTracing, Providers, Telemetry};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Finds a dead peer within 40 s, and keeps address translators from forgetting an idle connection.
@@ -30,45 +31,69 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// An item of 16 MiB and what is around it.
 const MAX_MESSAGE_BYTES: usize = 17 << 20;
+/// Where an http:// URL leads that names none.
+const HTTP_PORT: u16 = 80;
 const CLIENT_VERSION: &str = concat!("baton-rust/", env!("CARGO_PKG_VERSION"));
+
+/// What a user chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) url: String,
+    pub(crate) client_id: String,
+    pub(crate) service_name: String,
+    pub(crate) give_up_after: Duration,
+    pub(crate) reconnect: Backoff,
+    pub(crate) providers: Providers,
+}
 
 /// What producers, consumers and calls share.
 #[derive(Debug)]
 pub(crate) struct Context {
+    settings: Settings,
     endpoint: Endpoint,
     url: Arc<str>,
-    client_id: String,
-    service_name: String,
-    give_up_after: Duration,
-    reconnect: Backoff,
     unary: OnceLock<Channel>,
+    telemetry: OnceLock<Telemetry>,
+    broker_tracing: BrokerTracing,
     /// Drivers outlive the handles that were dropped, to finish what was under way; they end by themselves.
     tasks: TaskTracker,
 }
 
 impl Context {
     /// Checks the address. No IO yet.
-    pub(crate) fn new(
-        url: &str,
-        client_id: String,
-        service_name: String,
-        give_up_after: Duration,
-        reconnect: Backoff,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         Ok(Self {
-            endpoint: endpoint(url)?,
-            url: url.into(),
-            client_id,
-            service_name,
-            give_up_after,
-            reconnect,
+            endpoint: endpoint(&settings.url)?,
+            url: settings.url.as_str().into(),
             unary: OnceLock::new(),
+            telemetry: OnceLock::new(),
+            broker_tracing: BrokerTracing::default(),
             tasks: TaskTracker::new(),
+            settings,
         })
     }
 
     pub(crate) fn client_id(&self) -> &str {
-        &self.client_id
+        &self.settings.client_id
+    }
+
+    /// The broker's host and port, as given.
+    pub(crate) fn peer(&self) -> (&str, u16) {
+        let uri = self.endpoint.uri();
+        (
+            uri.host().unwrap_or_default(),
+            uri.port_u16().unwrap_or(HTTP_PORT),
+        )
+    }
+
+    /// Looks for an SDK on first use: that is what the user has until then to install one.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        let providers = &self.settings.providers;
+        self.telemetry.get_or_init(|| Telemetry::new(providers))
+    }
+
+    pub(crate) fn broker_tracing(&self) -> &BrokerTracing {
+        &self.broker_tracing
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {
@@ -76,14 +101,15 @@ impl Context {
     }
 
     pub(crate) fn patience(&self) -> Patience {
-        Patience::new(Arc::clone(&self.url), self.reconnect, self.give_up_after)
+        let (reconnect, give_up_after) = (self.settings.reconnect, self.settings.give_up_after);
+        Patience::new(Arc::clone(&self.url), reconnect, give_up_after)
     }
 
     pub(crate) fn hello(&self) -> Hello {
         Hello {
-            client_id: self.client_id.clone(),
+            client_id: self.settings.client_id.clone(),
             client_version: CLIENT_VERSION.to_owned(),
-            service_name: self.service_name.clone(),
+            service_name: self.settings.service_name.clone(),
             clock: Some(clock::domain()),
         }
     }

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use baton_proto::opaque::{self, Extend, HandlerStamps};
 use baton_proto::v1;
 use bytes::Bytes;
+use opentelemetry::Context as TraceContext;
+use opentelemetry::trace::Link;
 use prost::Message as _;
 
 use crate::clock::{now_ns, wire_duration};
 use crate::settle::{Action, Command, Nack, Outbox, Settling, Tag};
+use crate::telemetry::{Scope, Subject, Work};
 
 /// Below this, an item is copied out of the buffer that it arrived in, which may be much larger and would live as long as
 /// the item does.
@@ -33,6 +36,8 @@ pub(crate) struct Arrival {
     pub(crate) wire: opaque::Delivery,
     pub(crate) received_ns: u64,
     pub(crate) received_at: Instant,
+    /// The broker exports a `deliver` span for it.
+    pub(crate) broker_traces: bool,
 }
 
 pub(crate) struct InHand {
@@ -41,12 +46,14 @@ pub(crate) struct InHand {
     started_ns: AtomicU64,
     settled: AtomicBool,
     outbox: Arc<Outbox>,
+    scope: Arc<Scope>,
+    work: Work,
 }
 
 impl Arrival {
     /// Decodes the item and gives the delivery to the user. An item that cannot be decoded is made a dead letter:
     /// nobody could ever process it.
-    pub(crate) fn hand_out(mut self, outbox: &Arc<Outbox>) -> Option<Delivery> {
+    pub(crate) fn hand_out(mut self, outbox: &Arc<Outbox>, scope: &Arc<Scope>) -> Option<Delivery> {
         let encoded = std::mem::take(&mut self.wire.item);
         let encoded = if encoded.len() < COPY_BELOW_BYTES {
             Bytes::copy_from_slice(&encoded)
@@ -61,6 +68,8 @@ impl Arrival {
                     started_ns: AtomicU64::new(now_ns()),
                     settled: AtomicBool::new(false),
                     outbox: Arc::clone(outbox),
+                    scope: Arc::clone(scope),
+                    work: Work::default(),
                 }),
             }),
             Err(error) => {
@@ -80,6 +89,7 @@ impl Arrival {
             action,
             stamps: None,
             reply: None,
+            settlement: None,
         }
     }
 }
@@ -118,6 +128,22 @@ impl Delivery {
     /// W3C vendor state that belongs to the traceparent; empty: none.
     pub fn tracestate(&self) -> &str {
         &self.in_hand.item.tracestate
+    }
+
+    /// The context to work in: it makes the spans of the work parts of the item's trace. If the item is sampled and a
+    /// tracer provider is installed, its span is a `process` span, which ends when the delivery is settled; otherwise it
+    /// passes the item's ids on. Without a trace context in the item it is the current context.
+    ///
+    /// [`Consumer::for_each`](crate::Consumer::for_each) runs its handlers in it. Elsewhere, say
+    /// `work.with_context(delivery.trace_context())`, with `opentelemetry::context::FutureExt`.
+    pub fn trace_context(&self) -> TraceContext {
+        let context = self.in_hand.trace_context();
+        context.map_or_else(TraceContext::current, Clone::clone)
+    }
+
+    /// Links to the item's creation.
+    pub(crate) fn creation_link(&self) -> Option<Link> {
+        self.in_hand.subject().creation_link()
     }
 
     /// The producer's key against repeats; empty: none.
@@ -196,6 +222,28 @@ impl InHand {
         self.settled.load(Ordering::Relaxed)
     }
 
+    /// None: the item came without one.
+    pub(crate) fn trace_context(&self) -> Option<&TraceContext> {
+        let subject = self.subject();
+        if subject.has_no_context() {
+            return None;
+        }
+        self.work.context(&self.scope, subject)
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        let delivery = &self.arrival.wire;
+        Subject {
+            item_id: delivery.item_id,
+            attempt: delivery.attempt,
+            item_span: &delivery.traceparent,
+            traceparent: &self.item.traceparent,
+            tracestate: &self.item.tracestate,
+            broker_traces: self.arrival.broker_traces,
+            started_ns: self.started_ns.load(Ordering::Relaxed),
+        }
+    }
+
     pub(crate) fn settle(&self, action: Action) -> Settling {
         self.settled.store(true, Ordering::Relaxed);
         let (command, settling) = self.final_command(action).answered();
@@ -209,8 +257,15 @@ impl InHand {
             started_ns: self.started_ns.load(Ordering::Relaxed),
             ended_ns: now_ns(),
         };
+        let verdict = action.verdict();
+        let settlement = verdict.and_then(|verdict| {
+            let handled = (stamps.started_ns, stamps.ended_ns);
+            self.scope.processed(handled, verdict);
+            self.work.end(&self.scope, self.subject(), verdict)
+        });
         Command {
             stamps: Some(stamps),
+            settlement,
             ..self.arrival.command(action)
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
+use opentelemetry::context::FutureExt as _;
 
 use crate::consumer::Consumer;
 use crate::delivery::{Delivery, InHand};
@@ -87,7 +88,7 @@ impl From<HandlerError> for Action {
 impl Consumer {
     /// Runs a handler for each delivery, up to `concurrency` of them at a time (at least 1), on the caller's task: they
     /// take turns, so a handler that computes for long should hand that to a thread. Ok is an ack, an error a nack; a
-    /// handler may also settle the delivery itself. Returns when the stream has ended and the last handler is done.
+    /// handler may also settle the delivery itself. It runs in the delivery's [trace context](Delivery::trace_context). Returns when the stream has ended and the last handler is done.
     ///
     /// Cancel-safe in this sense: dropped, the deliveries whose handlers were running are nacked as "dropped unsettled".
     ///
@@ -127,7 +128,17 @@ where
 {
     delivery.start();
     let in_hand: Arc<InHand> = Arc::clone(&delivery.in_hand);
-    let outcome = handler(delivery).await;
+    let outcome = match in_hand.trace_context() {
+        None => handler(delivery).await,
+        Some(context) => {
+            // A handler may do something before it returns its future.
+            let work = {
+                let _attached = context.clone().attach();
+                handler(delivery)
+            };
+            work.with_context(context.clone()).await
+        }
+    };
     if !in_hand.is_settled() {
         let action = outcome.map_or_else(Action::from, |()| Action::Ack);
         drop(in_hand.settle(action));

@@ -86,7 +86,8 @@ impl Item {
         self
     }
 
-    /// W3C trace context of the item's creation.
+    /// W3C trace context of the item's creation, for those who speak no OpenTelemetry: it is sent as it is. Left out, the
+    /// library takes the span around the publish.
     #[must_use]
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.wire.traceparent = traceparent.into();
@@ -108,6 +109,16 @@ impl Item {
     /// When it was created: nanoseconds of this machine's CLOCK_MONOTONIC.
     pub fn created_ns(&self) -> u64 {
         self.wire.created_ns
+    }
+
+    /// Somebody set a `traceparent`.
+    pub(crate) fn has_trace_context(&self) -> bool {
+        !self.wire.traceparent.is_empty()
+    }
+
+    pub(crate) fn set_trace_context(&mut self, traceparent: String, tracestate: String) {
+        self.wire.traceparent = traceparent;
+        self.wire.tracestate = tracestate;
     }
 
     /// Its one encoding.

@@ -5,6 +5,7 @@
 //! more than calls at the same time. Used by `Producer::try_publish` and `Queue::publish_one`.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use baton_proto::opaque::{PublishRequest, PublishResponse};
 use baton_proto::v1::{Durability, ErrorCode};
@@ -14,6 +15,7 @@ use tonic::Code;
 use crate::context::{Context, random_name};
 use crate::error::{Error, refusal};
 use crate::producer::Receipt;
+use crate::telemetry::{Flight, Outgoing, Scope};
 
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -80,12 +82,34 @@ pub(crate) enum WhenFull {
 pub(crate) struct Call<'a> {
     pub(crate) context: &'a Context,
     pub(crate) queue: &'a str,
+    pub(crate) scope: &'a Scope,
     pub(crate) when_full: WhenFull,
 }
 
 impl Call<'_> {
     /// Retries with the same sequence until the outcome is known.
-    pub(crate) async fn publish(&self, lanes: &Lanes, item: Bytes) -> Result<Receipt, Error> {
+    pub(crate) async fn publish(
+        &self,
+        lanes: &Lanes,
+        mut item: Outgoing,
+    ) -> Result<Receipt, Error> {
+        let mut flight = Flight::new(1);
+        let published = self.publish_bytes(lanes, item.bytes.clone()).await;
+        let (item_id, error) = match &published {
+            Ok(receipt) => (receipt.item_id, None),
+            Err(error) => (0, Some(error)),
+        };
+        if let Some(created) = &item.created {
+            flight.note(created, item_id);
+        }
+        let ended_at = SystemTime::now();
+        flight.end(self.scope, ended_at, error);
+        item.end(ended_at, error.map_or(Ok(item_id), Err));
+        self.scope.sent(1, error);
+        published
+    }
+
+    async fn publish_bytes(&self, lanes: &Lanes, item: Bytes) -> Result<Receipt, Error> {
         let (_busy, producer_id, first_sequence) = lanes.enter();
         let request = PublishRequest {
             queue: self.queue.to_owned(),

@@ -11,30 +11,26 @@ use bytes::Bytes;
 
 use crate::call::retrying;
 use crate::clock;
-use crate::context::Context;
 use crate::delivery::{Arrival, Delivery};
 use crate::error::Error;
 use crate::settle::{Command, Outbox, Tag, outcome};
+use crate::telemetry::Scope;
 
 /// The most settles of one call.
 pub(crate) const MAX_SETTLES: usize = 1000;
 
-pub(crate) fn hand_out(
-    context: &Arc<Context>,
-    queue: &str,
-    items: Vec<opaque::Delivery>,
-) -> Vec<Delivery> {
+pub(crate) fn hand_out(scope: &Arc<Scope>, items: Vec<opaque::Delivery>) -> Vec<Delivery> {
     if items.is_empty() {
         return Vec::new();
     }
     let outbox = Arc::new(Outbox::default());
     let settler = Settler {
-        context: Arc::clone(context),
-        queue: queue.to_owned(),
+        scope: Arc::clone(scope),
         outbox: Arc::clone(&outbox),
         unsettled: items.len(),
     };
-    context.tasks().spawn(settler.run());
+    scope.context.tasks().spawn(settler.run());
+    let broker_traces = scope.context.broker_tracing().is_on();
     let (received_ns, received_at) = (clock::now_ns(), Instant::now());
     let arrivals = items.into_iter().map(|mut wire| {
         // A copy: the answer that it came in may be much larger.
@@ -44,16 +40,16 @@ pub(crate) fn hand_out(
             wire,
             received_ns,
             received_at,
+            broker_traces,
         }
     });
     arrivals
-        .filter_map(|arrival| arrival.hand_out(&outbox))
+        .filter_map(|arrival| arrival.hand_out(&outbox, scope))
         .collect()
 }
 
 struct Settler {
-    context: Arc<Context>,
-    queue: String,
+    scope: Arc<Scope>,
     outbox: Arc<Outbox>,
     unsettled: usize,
 }
@@ -69,7 +65,7 @@ impl Settler {
             while !commands.is_empty() {
                 let rest = commands.split_off(commands.len().min(MAX_SETTLES));
                 let batch = std::mem::replace(&mut commands, rest);
-                settle(&self.context, &self.queue, batch).await;
+                settle(&self.scope, batch).await;
             }
         }
     }
@@ -83,9 +79,10 @@ impl Drop for Settler {
 }
 
 /// Settles by lease, in one unary call, until the outcome is known. At most 1000 of them.
-pub(crate) async fn settle(context: &Context, queue: &str, commands: Vec<Command>) {
+pub(crate) async fn settle(scope: &Scope, commands: Vec<Command>) {
+    let (context, sent_ns) = (&*scope.context, clock::now_ns());
     let request = SettleRequest {
-        queue: queue.to_owned(),
+        queue: scope.queue.to_string(),
         settles: commands.iter().map(Command::on_lease).collect(),
     };
     let response = retrying(context, || {
@@ -93,6 +90,9 @@ pub(crate) async fn settle(context: &Context, queue: &str, commands: Vec<Command
         async move { calls.settle(request).await }
     })
     .await;
+    if commands.iter().any(|command| !command.action.is_extend()) {
+        scope.settled(sent_ns, response.as_ref().err());
+    }
     match response {
         Ok(response) => resolve(commands, &response),
         Err(error) => {

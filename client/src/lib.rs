@@ -66,19 +66,25 @@ mod handler;
 mod item;
 mod join;
 mod lane;
+mod latency;
 mod lease;
 mod producer;
+mod pulse;
 mod queue;
 mod settle;
+mod telemetry;
 
 pub use admin::DeadLetters;
 pub use backoff::Backoff;
 /// The broker's own words, as on the wire.
 pub use baton_proto::v1::{
-    Backoff as QueueBackoff, Durability, ErrorCode, Explanation, FailedAttempt, FailureReason,
-    GetServerInfoResponse as ServerInfo, Item as StoredItem, ItemState, PeekedItem,
-    Queue as QueueDescription, QueueConfig, QueueStats, WaitReason,
+    Attempt, Backoff as QueueBackoff, ClientInfo, Durability, ErrorCode, Explanation,
+    FailedAttempt, FailureReason, GetServerInfoResponse as ServerInfo, Item as StoredItem,
+    ItemOutcome, ItemState, PeekedItem, Queue as QueueDescription, QueueConfig, QueueStats,
+    StageTime, WaitReason, WaitShare,
 };
+pub use baton_telemetry::stage::Stage;
+pub use baton_telemetry::stage_latency::StageLatency;
 pub use client::{Client, ClientBuilder};
 pub use consumer::{Consumer, ConsumerBuilder, Stop};
 pub use delivery::Delivery;
@@ -86,6 +92,7 @@ pub use error::Error;
 pub use handler::HandlerError;
 pub use item::Item;
 pub use join::Joined;
+pub use latency::{Latency, SlowItem};
 pub use producer::{Confirm, Producer, ProducerBuilder, Receipt};
 pub use queue::Queue;
 pub use settle::{Nack, Settled, Settling};

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::SystemTime;
 
 use baton_proto::v1::Durability;
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::item::Item;
 use crate::join::{self, Joined};
 use crate::lane::{self, Lanes};
+use crate::telemetry::Scope;
 use driver::Driver;
 use window::Window;
 
@@ -91,7 +93,8 @@ impl ProducerBuilder {
     /// Outside of a tokio runtime.
     pub fn open(self) -> Producer {
         let window = Arc::new(Window::new(self.window_items, self.window_bytes));
-        let driver = Driver::new(&self, Arc::clone(&window));
+        let scope = Arc::new(Scope::new(Arc::clone(&self.context), &self.queue));
+        let driver = Driver::new(&self, Arc::clone(&window), Arc::clone(&scope));
         self.context.tasks().spawn(driver.run());
         Producer {
             handle: Arc::new(Handle {
@@ -99,6 +102,7 @@ impl ProducerBuilder {
                 context: self.context,
                 queue: self.queue,
                 lanes: Lanes::new(),
+                scope,
             }),
         }
     }
@@ -120,6 +124,7 @@ struct Handle {
     context: Arc<Context>,
     queue: String,
     lanes: Lanes,
+    scope: Arc<Scope>,
 }
 
 impl Drop for Handle {
@@ -156,7 +161,8 @@ impl Producer {
     }
 
     /// Waits only until the item is in the window; the [`Confirm`] tells the rest. Items are stored in the order in which
-    /// they entered the window.
+    /// they entered the window. Where items are traced, the first of them also waits until the broker has said whether it
+    /// traces too, for at most a second.
     ///
     /// Cancel-safe: dropped before it is done, nothing is published.
     ///
@@ -164,8 +170,8 @@ impl Producer {
     ///
     /// As [`publish`](Self::publish), for failures before this item.
     pub async fn send(&self, item: Item) -> Result<Confirm, Error> {
-        let encoded = item.encode()?;
-        let reply = self.handle.window.enter(encoded).await?;
+        let outgoing = self.handle.scope.outgoing(item).await?;
+        let reply = self.handle.window.enter(outgoing).await?;
         Ok(Confirm { reply })
     }
 
@@ -179,14 +185,16 @@ impl Producer {
     /// [`Error::QueueFull`] when the queue or this producer's window is full; otherwise as [`publish`](Self::publish).
     pub async fn try_publish(&self, item: Item) -> Result<Receipt, Error> {
         let handle = &*self.handle;
-        let encoded = item.encode()?;
-        let _room = handle.window.try_reserve(encoded.len())?;
+        let mut outgoing = handle.scope.outgoing(item).await?;
+        let room = handle.window.try_reserve(outgoing.bytes.len());
+        let _room = room.inspect_err(|error| outgoing.end(SystemTime::now(), Err(error)))?;
         let call = lane::Call {
             context: &handle.context,
             queue: &handle.queue,
+            scope: &handle.scope,
             when_full: lane::WhenFull::Refuse,
         };
-        let receipt = call.publish(&handle.lanes, encoded).await?;
+        let receipt = call.publish(&handle.lanes, outgoing).await?;
         handle.window.note_item_id(receipt.item_id);
         Ok(receipt)
     }

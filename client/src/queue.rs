@@ -18,6 +18,7 @@ use crate::join::{self, Joined, Span};
 use crate::lane::{self, Lanes};
 use crate::lease;
 use crate::producer::Receipt;
+use crate::telemetry::Scope;
 
 /// The most items of one call.
 const MAX_LEASE_ITEMS: u32 = 1000;
@@ -30,14 +31,17 @@ pub struct Queue {
     pub(crate) context: Arc<Context>,
     pub(crate) name: String,
     lanes: Arc<Lanes>,
+    scope: Arc<Scope>,
 }
 
 impl Queue {
     pub(crate) fn new(context: Arc<Context>, name: String) -> Self {
+        let scope = Scope::new(Arc::clone(&context), &name);
         Self {
             context,
             name,
             lanes: Arc::new(Lanes::new()),
+            scope: Arc::new(scope),
         }
     }
 
@@ -58,9 +62,11 @@ impl Queue {
         let call = lane::Call {
             context: &self.context,
             queue: &self.name,
+            scope: &self.scope,
             when_full: lane::WhenFull::Wait,
         };
-        call.publish(&self.lanes, item.encode()?).await
+        let outgoing = self.scope.outgoing(item).await?;
+        call.publish(&self.lanes, outgoing).await
     }
 
     /// Takes up to `max` items (at most 1000) for the queue's lease duration; waits up to `wait` for the first one. None
@@ -137,6 +143,14 @@ impl Queue {
     }
 
     async fn lease_once(&self, max: u32, wait: Duration) -> Result<Vec<Delivery>, Error> {
+        self.scope.prepare_to_receive().await;
+        let called_ns = clock::now_ns();
+        let received = self.lease_call(max, wait).await;
+        self.scope.received(called_ns, received.as_deref());
+        received
+    }
+
+    async fn lease_call(&self, max: u32, wait: Duration) -> Result<Vec<Delivery>, Error> {
         let max_items = max.clamp(1, MAX_LEASE_ITEMS);
         let request = LeaseRequest {
             queue: self.name.clone(),
@@ -151,6 +165,7 @@ impl Queue {
             async move { calls.lease(request).await }
         })
         .await?;
-        Ok(lease::hand_out(&self.context, &self.name, response.items))
+        self.scope.consumed(response.items.len() as u64);
+        Ok(lease::hand_out(&self.scope, response.items))
     }
 }

@@ -18,6 +18,11 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::wire_duration;
 use crate::error::Error;
+use crate::telemetry::{Settlement, Verdict};
+
+/// `error.type` of work that may be tried again, and of work that may not; the contract's FailureReason.
+const NACKED: &str = "nacked";
+const REJECTED: &str = "rejected";
 
 /// How a settle ended; each of them is final, and none is a failure of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +122,19 @@ impl Action {
         matches!(self, Self::Extend(_))
     }
 
+    /// What became of a handler's work; None: it is not over.
+    pub(crate) fn verdict(&self) -> Option<Verdict<'_>> {
+        match self {
+            Self::Ack => Some(Verdict::Acked),
+            Self::Nack(nack) if nack.unstarted => Some(Verdict::Unstarted),
+            Self::Nack(nack) => Some(Verdict::Nacked {
+                error_type: if nack.dead_letter { REJECTED } else { NACKED },
+                error: &nack.error,
+            }),
+            Self::Extend(_) => None,
+        }
+    }
+
     pub(crate) fn on_lease(&self) -> lease_settle::Action {
         match self {
             Self::Ack => lease_settle::Action::Ack(opaque::Ack {}),
@@ -140,6 +158,8 @@ pub(crate) struct Command {
     pub(crate) action: Action,
     pub(crate) stamps: Option<opaque::HandlerStamps>,
     pub(crate) reply: Option<oneshot::Sender<Result<Settled, Error>>>,
+    /// Ends with the answer.
+    pub(crate) settlement: Option<Box<Settlement>>,
 }
 
 impl Command {
@@ -151,6 +171,9 @@ impl Command {
     }
 
     pub(crate) fn resolve(self, outcome: Result<Settled, Error>) {
+        if let Some(settlement) = self.settlement {
+            settlement.end(&outcome);
+        }
         if let Some(reply) = self.reply {
             // Nobody listening is fine: the settle stands.
             let _ = reply.send(outcome);

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use baton_telemetry::program::exit::EXIT_CODES_HELP;
 use baton_telemetry::program::flags::{ConnectionFlags, OutputFlags};
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 
 const EXEC_HELP: &str = "\
 The command gets the payload on stdin and these variables:
@@ -12,7 +13,7 @@ The command gets the payload on stdin and these variables:
   BATON_ATTRIBUTE_<NAME>   each attribute; letters in upper case, anything but A-Z 0-9 becomes _
   BATON_ATTRIBUTES         all of them as JSON, as they are
   BATON_LAST_ERROR         why the attempt before failed, if there was one
-  TRACEPARENT, TRACESTATE  W3C trace context, if the item has one
+  TRACEPARENT, TRACESTATE  W3C trace context to go on with, if the item has one
 
 Its exit status says what becomes of the item:
   0              done: acknowledged
@@ -29,18 +30,57 @@ With --output json it is the other way round. Its stderr goes to stderr as it is
 ///
 /// An item is delivered again until it is acknowledged, so a command may see one twice.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "baton-consumer", version, disable_help_subcommand = true, after_help = EXIT_CODES_HELP)]
+#[command(
+    name = "baton-consumer",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "baton-consumer [OPTIONS] <QUEUE> <COMMAND>\n       baton-consumer [OPTIONS] <QUEUE> --explain <ID>",
+    after_help = EXIT_CODES_HELP
+)]
 pub(crate) struct Args {
     /// The queue: 1 to 128 of letters, digits, '.', '_' and '-'; it comes into being on its first use
     pub(crate) queue: String,
     #[command(subcommand)]
-    pub(crate) job: JobArgs,
+    pub(crate) job: Option<JobArgs>,
+    /// Instead of a command: say where this item is, since when and why, and where its time went
+    #[arg(long, value_name = "ID")]
+    pub(crate) explain: Option<u64>,
     #[command(flatten)]
     pub(crate) items: ItemFlags,
     #[command(flatten)]
     pub(crate) connection: ConnectionFlags,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Consume(JobArgs),
+    Explain { item_id: u64 },
+}
+
+impl Args {
+    /// clap knows no flag that stands for a subcommand.
+    ///
+    /// # Errors
+    ///
+    /// If both are there, or neither.
+    pub(crate) fn task(&mut self) -> Result<Task, clap::Error> {
+        let refuse = |kind, problem: &str| Err(Self::command().error(kind, problem));
+        match (self.job.take(), self.explain) {
+            (Some(job), None) => Ok(Task::Consume(job)),
+            (None, Some(item_id)) => Ok(Task::Explain { item_id }),
+            (None, None) => {
+                let problem = "say what to do: a command, or --explain ID";
+                refuse(ErrorKind::MissingSubcommand, problem)
+            }
+            (Some(_), Some(_)) => {
+                let problem = "--explain takes no command";
+                refuse(ErrorKind::ArgumentConflict, problem)
+            }
+        }
+    }
 }
 
 #[derive(Subcommand, Clone, Debug)]

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use baton_telemetry::program::flags::{OutputFlags, OutputForm};
+use baton_telemetry::program::otel;
 use baton_telemetry::program::problems::{Problems, check_queue_name};
 
+use crate::PROGRAM;
 use crate::args::{Args, ExecArgs, ItemFlags, JobArgs, PrintArgs};
 
 const CONCURRENCY_MAX: u32 = 10_000;
@@ -34,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) count: Option<u64>,
     pub(crate) until_drained: bool,
     pub(crate) output: OutputFlags,
+    pub(crate) otel: otel::Settings,
 }
 
 /// What is done with an item.
@@ -54,10 +57,10 @@ impl Config {
     /// # Errors
     ///
     /// Everything that is wrong.
-    pub(crate) fn from_args(args: Args) -> Result<Self, Problems> {
+    pub(crate) fn from_args(args: Args, job: JobArgs) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         check_queue_name(&mut problems, &args.queue);
-        let job = match args.job {
+        let job = match job {
             JobArgs::Print(args) => print(&args, &mut problems),
             JobArgs::Exec(args) => exec(args, &mut problems),
         };
@@ -80,6 +83,7 @@ impl Config {
         let lease = lease.map(|lease| problems.duration_within("--lease", lease, LEASE_LIMITS));
         let credit_items = credit_items(items, &job, &mut problems);
         let give_up_after = args.connection.give_up_after(&mut problems);
+        let otel = otel::Settings::from_env(PROGRAM, &mut problems);
         problems.finish(Self {
             queue: args.queue,
             broker: args.connection.broker,
@@ -93,6 +97,7 @@ impl Config {
             count: items.count,
             until_drained: items.until_drained,
             output: args.output,
+            otel,
         })
     }
 }
@@ -143,11 +148,15 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::args::Task;
 
     fn config(words: &[&str]) -> Result<Config, String> {
         let words = [&["baton-consumer"], words].concat();
-        let args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
-        Config::from_args(args).map_err(|problems| problems.to_string())
+        let mut args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
+        let Task::Consume(job) = args.task().map_err(|error| error.to_string())? else {
+            return Err("nothing is consumed".to_owned());
+        };
+        Config::from_args(args, job).map_err(|problems| problems.to_string())
     }
 
     fn credit(words: &[&str]) -> u32 {

@@ -34,6 +34,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Whether the broker is worth another question.
+    pub(crate) const fn is_orderly(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+
     /// Whether nobody reads any more what we have to say, which is their right.
     pub(crate) fn is_unread(&self) -> bool {
         matches!(self, Self::OutputGone(error) if error.kind() == io::ErrorKind::BrokenPipe)

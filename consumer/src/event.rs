@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use baton_telemetry::latency::LatencySummary;
+use baton_telemetry::program::stage_table::StageObject;
 use serde::Serialize;
 
 use crate::job::Outcome;
@@ -45,6 +46,8 @@ pub(crate) enum Event<'a> {
         elapsed_seconds: f64,
         items_per_second: f64,
         latency: &'a LatencySummary,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        stages: Vec<StageObject>,
     },
 }
 

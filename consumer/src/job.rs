@@ -6,10 +6,8 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use baton_client::Delivery;
-use baton_telemetry::names;
 use baton_telemetry::program::flags::OutputForm;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use crate::config::{Config, JobConfig};
 use crate::exec::{Broken, Exec, Finished, Sink, Task};
@@ -70,15 +68,8 @@ impl Job {
                 }
             }
             Self::Exec(exec) => {
-                let span = tracing::info_span!(
-                    names::SPAN_PROCESS,
-                    { names::MESSAGING_DESTINATION_NAME } = exec.queue(),
-                    { names::MESSAGING_MESSAGE_ID } = delivery.item_id(),
-                    { names::MESSAGING_BATON_ATTEMPT } = delivery.attempt(),
-                );
-                exec.run(&Task::from(&delivery), stop)
-                    .instrument(span)
-                    .await
+                let task = Task::from(&delivery);
+                exec.run(&task, stop).await
             }
         };
         Outcome {

@@ -8,9 +8,11 @@ mod config;
 mod consume;
 mod event;
 mod exec;
+mod explain;
 mod job;
 mod preview;
 mod report;
+mod stages;
 mod verdict;
 
 use std::process::ExitCode;
@@ -19,12 +21,14 @@ use baton_client::{Client, Consumer, Error};
 use baton_telemetry::program::exit::Exit;
 use baton_telemetry::program::launch::launch;
 use baton_telemetry::program::output::complain;
+use baton_telemetry::program::problems::Problems;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-use args::Args;
+use args::{Args, Task};
 use config::Config;
 use consume::Limits;
+use explain::Explain;
 use job::Job;
 use report::Report;
 
@@ -34,7 +38,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PROGRAM: &str = "baton-consumer";
 
 fn main() -> ExitCode {
-    let config = match Config::from_args(Args::parse()) {
+    let mut args = Args::parse();
+    match args.task() {
+        Ok(Task::Consume(job)) => consume(Config::from_args(args, job)),
+        Ok(Task::Explain { item_id }) => explain(Explain::from_args(args, item_id)),
+        Err(error) => error.exit(),
+    }
+}
+
+fn consume(config: Result<Config, Problems>) -> ExitCode {
+    let config = match config {
         Ok(config) => config,
         Err(problems) => return refuse(problems, Exit::Configuration),
     };
@@ -42,9 +55,20 @@ fn main() -> ExitCode {
         return refuse(error, Exit::Configuration);
     }
     match Job::prepare(&config) {
-        Ok(job) => launch(PROGRAM, |stop| run(config, job, stop)),
+        Ok(job) => launch(PROGRAM, |stop| traced(config, job, stop)),
         Err(problem) => refuse(problem, Exit::CommandNotFound),
     }
+}
+
+fn explain(explain: Result<Explain, Problems>) -> ExitCode {
+    let explain = match explain {
+        Ok(explain) => explain,
+        Err(problems) => return refuse(problems, Exit::Configuration),
+    };
+    if let Err(error) = explain.output.init_log() {
+        return refuse(error, Exit::Configuration);
+    }
+    launch(PROGRAM, |stop| explain.run(stop))
 }
 
 fn refuse(problem: impl std::fmt::Display, exit: Exit) -> ExitCode {
@@ -52,9 +76,22 @@ fn refuse(problem: impl std::fmt::Display, exit: Exit) -> ExitCode {
     exit.into()
 }
 
+async fn traced(config: Config, job: Job, stop: CancellationToken) -> Exit {
+    let exports = match config.otel.start() {
+        Ok(exports) => exports,
+        Err(error) => {
+            complain(PROGRAM, error);
+            return Exit::Configuration;
+        }
+    };
+    let exit = run(config, job, stop).await;
+    exports.finish().await;
+    exit
+}
+
 async fn run(config: Config, job: Job, stop: CancellationToken) -> Exit {
-    let consumer = match connect(&config) {
-        Ok(consumer) => consumer,
+    let client = match connect(&config) {
+        Ok(client) => client,
         Err(error) => {
             complain(PROGRAM, error);
             return Exit::Configuration;
@@ -65,7 +102,11 @@ async fn run(config: Config, job: Job, stop: CancellationToken) -> Exit {
         concurrency: config.concurrency,
         count: config.count,
     };
+    let consumer = open(&client, &config);
     let ending = consume::consume(consumer, &job, limits, &mut report, &stop).await;
+    if let (true, Some(took)) = (ending.is_orderly(), report.worth_a_table()) {
+        report.stages(stages::of_the_run(&client.queue(&config.queue), took).await);
+    }
     if !ending.is_unread() {
         report.summary();
     }
@@ -75,18 +116,21 @@ async fn run(config: Config, job: Job, stop: CancellationToken) -> Exit {
     ending.exit()
 }
 
-fn connect(config: &Config) -> Result<Consumer, Error> {
-    let client = Client::builder(&config.broker)
-        .service_name(PROGRAM)
+fn connect(config: &Config) -> Result<Client, Error> {
+    Client::builder(&config.broker)
+        .service_name(config.otel.service_name())
         .give_up_after(config.give_up_after)
-        .build()?;
+        .build()
+}
+
+fn open(client: &Client, config: &Config) -> Consumer {
     let consumer = client
         .consumer(&config.queue)
         .credit_items(config.credit_items)
         .credit_bytes(config.credit_bytes)
         .until_drained(config.until_drained);
-    Ok(match config.lease {
+    match config.lease {
         Some(lease) => consumer.lease_duration(lease).open(),
         None => consumer.open(),
-    })
+    }
 }

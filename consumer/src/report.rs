@@ -11,6 +11,7 @@ use baton_telemetry::latency::LatencySummary;
 use baton_telemetry::program::flags::OutputForm;
 use baton_telemetry::program::output::{Mark, Output, Target};
 use baton_telemetry::program::progress::Progress;
+use baton_telemetry::program::stage_table::{StageObject, StageTable, WORTH_A_TABLE};
 use baton_telemetry::program::throughput::Throughput;
 
 use crate::config::{Config, JobConfig};
@@ -32,6 +33,8 @@ pub(crate) struct Report {
     span: Option<(Instant, Instant)>,
     counts: Counts,
     latency: LatencySummary,
+    started: Instant,
+    stages: Option<StageTable>,
 }
 
 /// What became of the items.
@@ -72,6 +75,8 @@ impl Report {
             span: None,
             counts: Counts::default(),
             latency: LatencySummary::new(),
+            started: Instant::now(),
+            stages: None,
         }
     }
 
@@ -159,6 +164,17 @@ impl Report {
         self.output.flush().and(payloads)
     }
 
+    /// How long the run has taken, if enough was worked on for a look at where the time went.
+    pub(crate) fn worth_a_table(&self) -> Option<Duration> {
+        let worth = !self.quiet && self.latency.count() >= WORTH_A_TABLE;
+        worth.then(|| self.started.elapsed())
+    }
+
+    /// Notes where the time went.
+    pub(crate) fn stages(&mut self, stages: Option<StageTable>) {
+        self.stages = stages;
+    }
+
     /// Writes the summary, as far as someone reads it.
     pub(crate) fn summary(&mut self) {
         self.output.progress().finish();
@@ -173,9 +189,14 @@ impl Report {
             OutputForm::Text => {
                 let text = self.counts.summary_text(throughput, &self.latency);
                 self.output.line(text);
+                if let Some(stages) = &self.stages {
+                    self.output.line(stages);
+                }
             }
             OutputForm::Json => {
-                let summary = self.counts.summary(throughput, &self.latency);
+                let stages = self.stages.as_ref().map(StageTable::objects);
+                let stages = stages.unwrap_or_default();
+                let summary = self.counts.summary(throughput, &self.latency, stages);
                 self.output.object(&summary);
             }
         }
@@ -224,7 +245,12 @@ impl Counts {
         text
     }
 
-    fn summary<'a>(&self, throughput: Throughput, latency: &'a LatencySummary) -> Event<'a> {
+    fn summary<'a>(
+        &self,
+        throughput: Throughput,
+        latency: &'a LatencySummary,
+        stages: Vec<StageObject>,
+    ) -> Event<'a> {
         Event::Summary {
             items: self.processed,
             failed: self.failed,
@@ -236,6 +262,7 @@ impl Counts {
             elapsed_seconds: throughput.elapsed.as_secs_f64(),
             items_per_second: throughput.items_per_second(),
             latency,
+            stages,
         }
     }
 }

@@ -23,6 +23,8 @@ fn stderr(output: &Output) -> String {
 fn flags_that_cannot_be_understood_exit_2() {
     for words in [
         &["q"][..],
+        &["q", "--explain", "first"],
+        &["q", "--explain", "1", "print"],
         &["q", "exec"],
         &["q", "print", "--count", "many"],
         &["q", "print", "--until-drained", "--until-closed"],
@@ -45,6 +47,17 @@ fn flags_that_make_no_sense_exit_64_and_are_all_named() {
     ]);
     assert_eq!(output.status.code(), Some(64));
     assert!(stderr(&output).starts_with("baton-consumer: 3 problems with the configuration\n"));
+}
+
+#[test]
+fn a_collector_that_cannot_be_meant_exits_64() {
+    let output = Command::new(env!("CARGO_BIN_EXE_baton-consumer"))
+        .args(["q", "print"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("http://host:4317"));
 }
 
 #[test]

@@ -4,24 +4,64 @@ use std::path::PathBuf;
 
 use baton_telemetry::program::exit::EXIT_CODES_HELP;
 use baton_telemetry::program::flags::{ConnectionFlags, OutputFlags};
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Publish items to a queue of a Baton broker.
 ///
 /// Every item is confirmed by the broker once it is durable; what was cut off on the way is sent again and stored once.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "baton-producer", version, disable_help_subcommand = true, after_help = EXIT_CODES_HELP)]
+#[command(
+    name = "baton-producer",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "baton-producer [OPTIONS] <QUEUE> <COMMAND>\n       baton-producer [OPTIONS] <QUEUE> --explain <ID>",
+    after_help = EXIT_CODES_HELP
+)]
 pub(crate) struct Args {
     /// The queue: 1 to 128 of letters, digits, '.', '_' and '-'; it comes into being on its first use
     pub(crate) queue: String,
     #[command(subcommand)]
-    pub(crate) source: SourceArgs,
+    pub(crate) source: Option<SourceArgs>,
+    /// Instead of a command: say where this item is, since when and why, and where its time went
+    #[arg(long, value_name = "ID")]
+    pub(crate) explain: Option<u64>,
     #[command(flatten)]
     pub(crate) items: ItemFlags,
     #[command(flatten)]
     pub(crate) connection: ConnectionFlags,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Publish(SourceArgs),
+    Explain { item_id: u64 },
+}
+
+impl Args {
+    /// clap knows no flag that stands for a subcommand.
+    ///
+    /// # Errors
+    ///
+    /// If both are there, or neither.
+    pub(crate) fn task(&mut self) -> Result<Task, clap::Error> {
+        let refuse = |kind, problem: &str| Err(Self::command().error(kind, problem));
+        match (self.source.take(), self.explain) {
+            (Some(source), None) => Ok(Task::Publish(source)),
+            (None, Some(item_id)) => Ok(Task::Explain { item_id }),
+            (None, None) => {
+                let problem = "say what to do: a command, or --explain ID";
+                refuse(ErrorKind::MissingSubcommand, problem)
+            }
+            (Some(_), Some(_)) => {
+                let problem = "--explain takes no command";
+                refuse(ErrorKind::ArgumentConflict, problem)
+            }
+        }
+    }
 }
 
 #[derive(Subcommand, Clone, Debug)]

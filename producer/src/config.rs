@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baton_telemetry::program::flags::OutputFlags;
+use baton_telemetry::program::otel;
 use baton_telemetry::program::problems::{Problems, check_queue_name};
 use bytesize::ByteSize;
 
+use crate::PROGRAM;
 use crate::args::{Args, Format, GenerateArgs, ItemFlags, SendArgs, SourceArgs};
 use crate::pace::Pace;
 
@@ -30,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) join: bool,
     pub(crate) close: bool,
     pub(crate) output: OutputFlags,
+    pub(crate) otel: otel::Settings,
 }
 
 /// Where the items come from.
@@ -62,11 +65,11 @@ impl Config {
     /// # Errors
     ///
     /// Everything that is wrong.
-    pub(crate) fn from_args(args: Args) -> Result<Self, Problems> {
+    pub(crate) fn from_args(args: Args, source: SourceArgs) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         check_queue_name(&mut problems, &args.queue);
-        let stamp = stamp(&args.items, &args.source, &mut problems);
-        let source = match args.source {
+        let stamp = stamp(&args.items, &source, &mut problems);
+        let source = match source {
             SourceArgs::Generate(args) => generate(&args, &mut problems),
             SourceArgs::Send(args) => send(args, &mut problems),
         };
@@ -75,6 +78,7 @@ impl Config {
         let id_fits = (1..=PRODUCER_ID_MAX_BYTES).contains(&id_bytes);
         problems.check(id_fits, "--producer-id", "has to have 1 to 64 bytes");
         let give_up_after = args.connection.give_up_after(&mut problems);
+        let otel = otel::Settings::from_env(PROGRAM, &mut problems);
         problems.finish(Self {
             queue: args.queue,
             broker: args.connection.broker,
@@ -85,6 +89,7 @@ impl Config {
             join: args.items.join,
             close: args.items.close,
             output: args.output,
+            otel,
         })
     }
 }
@@ -208,11 +213,15 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::args::Task;
 
     fn config(words: &[&str]) -> Result<Config, String> {
         let words = [&["baton-producer"], words].concat();
-        let args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
-        Config::from_args(args).map_err(|problems| problems.to_string())
+        let mut args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
+        let Task::Publish(source) = args.task().map_err(|error| error.to_string())? else {
+            return Err("nothing is published".to_owned());
+        };
+        Config::from_args(args, source).map_err(|problems| problems.to_string())
     }
 
     #[test]

@@ -5,22 +5,28 @@
 
 mod args;
 mod config;
+mod explain;
 mod pace;
 mod publish;
 mod report;
 mod source;
+mod stages;
 
 use std::process::ExitCode;
 
 use baton_client::{Client, Error, Producer};
 use baton_telemetry::program::exit::Exit;
 use baton_telemetry::program::launch::launch;
+use baton_telemetry::program::otel;
 use baton_telemetry::program::output::complain;
+use baton_telemetry::program::problems::Problems;
 use clap::Parser;
+use opentelemetry::context::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use args::Args;
+use args::{Args, Task};
 use config::Config;
+use explain::Explain;
 use publish::Ending;
 use report::Report;
 
@@ -30,19 +36,53 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PROGRAM: &str = "baton-producer";
 
 fn main() -> ExitCode {
-    let config = match Config::from_args(Args::parse()) {
+    let mut args = Args::parse();
+    match args.task() {
+        Ok(Task::Publish(source)) => publish(Config::from_args(args, source)),
+        Ok(Task::Explain { item_id }) => explain(Explain::from_args(args, item_id)),
+        Err(error) => error.exit(),
+    }
+}
+
+fn publish(config: Result<Config, Problems>) -> ExitCode {
+    let config = match config {
         Ok(config) => config,
         Err(problems) => return refuse(problems),
     };
     if let Err(error) = config.output.init_log() {
         return refuse(error);
     }
-    launch(PROGRAM, |stop| run(config, stop))
+    launch(PROGRAM, |stop| traced(config, stop))
+}
+
+fn explain(explain: Result<Explain, Problems>) -> ExitCode {
+    let explain = match explain {
+        Ok(explain) => explain,
+        Err(problems) => return refuse(problems),
+    };
+    if let Err(error) = explain.output.init_log() {
+        return refuse(error);
+    }
+    launch(PROGRAM, |stop| explain.run(stop))
 }
 
 fn refuse(problem: impl std::fmt::Display) -> ExitCode {
     complain(PROGRAM, problem);
     Exit::Configuration.into()
+}
+
+/// Runs within the context that the program was started in.
+async fn traced(config: Config, stop: CancellationToken) -> Exit {
+    let exports = match config.otel.start() {
+        Ok(exports) => exports,
+        Err(error) => {
+            complain(PROGRAM, error);
+            return Exit::Configuration;
+        }
+    };
+    let exit = run(config, stop).with_context(otel::ambient()).await;
+    exports.finish().await;
+    exit
 }
 
 async fn run(config: Config, stop: CancellationToken) -> Exit {
@@ -73,12 +113,16 @@ async fn run(config: Config, stop: CancellationToken) -> Exit {
     } else {
         Ok(())
     };
-    finish(ending.and(closed), report)
+    let ending = ending.and(closed);
+    if let (true, Some(took)) = (ending.is_orderly(), report.worth_a_table()) {
+        report.stages(stages::of_the_run(&client.queue(&config.queue), took).await);
+    }
+    finish(ending, report)
 }
 
 fn connect(config: &Config) -> Result<(Client, Producer), Error> {
     let client = Client::builder(&config.broker)
-        .service_name(PROGRAM)
+        .service_name(config.otel.service_name())
         .give_up_after(config.give_up_after)
         .build()?;
     let producer = client.producer(&config.queue);

@@ -10,6 +10,7 @@ use baton_telemetry::latency::LatencySummary;
 use baton_telemetry::program::flags::OutputForm;
 use baton_telemetry::program::output::{Mark, Output, Target};
 use baton_telemetry::program::progress::Progress;
+use baton_telemetry::program::stage_table::{StageObject, StageTable, WORTH_A_TABLE};
 use baton_telemetry::program::throughput::Throughput;
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ pub(crate) struct Report {
     counts: Counts,
     latency: LatencySummary,
     joined: Option<Joined>,
+    stages: Option<StageTable>,
 }
 
 /// What became of the items.
@@ -62,6 +64,8 @@ enum Event<'a> {
         elapsed_seconds: f64,
         items_per_second: f64,
         latency: &'a LatencySummary,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        stages: Vec<StageObject>,
         #[serde(skip_serializing_if = "Option::is_none")]
         joined: Option<JoinedCounts>,
     },
@@ -91,6 +95,7 @@ impl Report {
             counts: Counts::default(),
             latency: LatencySummary::new(),
             joined: None,
+            stages: None,
         }
     }
 
@@ -171,6 +176,17 @@ impl Report {
         self.joined = Some(joined);
     }
 
+    /// How long the run has taken, if enough was published for a look at where the time went.
+    pub(crate) fn worth_a_table(&self) -> Option<Duration> {
+        let worth = !self.quiet && self.counts.published >= WORTH_A_TABLE;
+        worth.then(|| self.started.elapsed())
+    }
+
+    /// Notes where the time went.
+    pub(crate) fn stages(&mut self, stages: Option<StageTable>) {
+        self.stages = stages;
+    }
+
     /// Items that the broker did not take.
     pub(crate) const fn refused(&self) -> u64 {
         self.counts.refused
@@ -184,13 +200,21 @@ impl Report {
     /// Writes the summary, as far as someone reads it.
     pub(crate) fn summary(&mut self) {
         self.output.progress().finish();
-        let elapsed = self.started.elapsed();
-        match self.form {
-            OutputForm::Text => self.output.line(self.summary_text(elapsed)),
-            OutputForm::Json => self.summary_object(elapsed),
-        }
+        self.sum_up(self.started.elapsed());
         // A reader that went away has been noticed before, or has read all it wanted.
         let _ = self.flush();
+    }
+
+    fn sum_up(&mut self, elapsed: Duration) {
+        match self.form {
+            OutputForm::Text => {
+                self.output.line(self.summary_text(elapsed));
+                if let Some(stages) = &self.stages {
+                    self.output.line(stages);
+                }
+            }
+            OutputForm::Json => self.summary_object(elapsed),
+        }
     }
 
     fn summary_text(&self, elapsed: Duration) -> String {
@@ -245,6 +269,11 @@ impl Report {
             elapsed_seconds: elapsed.as_secs_f64(),
             items_per_second: throughput.items_per_second(),
             latency: &self.latency,
+            stages: self
+                .stages
+                .as_ref()
+                .map(StageTable::objects)
+                .unwrap_or_default(),
             joined: self.joined.map(|joined| JoinedCounts {
                 acked: joined.acked,
                 dead: joined.dead,
@@ -263,7 +292,7 @@ fn durability(receipt: Receipt) -> String {
 
 #[cfg(test)]
 mod tests {
-    use baton_client::{Durability, ErrorCode};
+    use baton_client::{Durability, ErrorCode, Stage, StageLatency};
     use baton_telemetry::program::flags::Colour;
 
     use super::*;
@@ -279,6 +308,7 @@ mod tests {
             counts: Counts::default(),
             latency: LatencySummary::new(),
             joined: None,
+            stages: None,
         }
     }
 
@@ -365,6 +395,64 @@ mod tests {
             "{\"event\":\"published\",\"index\":0,\"item_id\":17,\"duplicate\":true,\
              \"durability\":\"fsynced\",\"latency_seconds\":0.002}\n"
         );
+    }
+
+    fn stages() -> StageTable {
+        let queue = StageLatency {
+            stage: Stage::Queue,
+            count: 12,
+            p50: Duration::from_millis(3),
+            p90: Duration::from_millis(4),
+            p99: Duration::from_millis(5),
+            p999: Duration::from_millis(5),
+            max: Duration::from_millis(5),
+            sum: Duration::from_millis(30),
+            error: None,
+        };
+        StageTable {
+            queue: "demo".to_owned(),
+            window: Duration::from_secs(25),
+            rows: vec![queue],
+            verdict: "all is well".to_owned(),
+        }
+    }
+
+    #[test]
+    fn where_the_time_went_stands_below_the_summary() {
+        let items = || vec![Ok(receipt(1, false)); 10];
+        let (mut text, said_before) = said(report(OutputForm::Text, true), items());
+        assert!(text.worth_a_table().is_some());
+        text.stages(Some(stages()));
+        text.sum_up(Duration::from_secs(2));
+        let said_now = String::from_utf8(text.output.pending()[said_before.len()..].to_vec());
+        let said_now = said_now.unwrap();
+        assert!(said_now.starts_with("10 items, "), "{said_now}");
+        assert!(
+            said_now.contains("\nwhere the time went (queue demo"),
+            "{said_now}"
+        );
+        assert!(said_now.ends_with("\nall is well\n"), "{said_now}");
+
+        let (mut json, said_before) = said(report(OutputForm::Json, true), items());
+        json.stages(Some(stages()));
+        json.sum_up(Duration::from_secs(2));
+        let object = &json.output.pending()[said_before.len()..];
+        let object: serde_json::Value = serde_json::from_slice(object).unwrap();
+        assert_eq!(object["stages"][0]["stage"], "queue");
+        assert_eq!(object["stages"][0]["max_seconds"], 0.005);
+    }
+
+    #[test]
+    fn a_few_items_and_a_quiet_run_are_worth_no_table() {
+        let few = vec![Ok(receipt(1, false)); 9];
+        let (few, _) = said(report(OutputForm::Text, true), few);
+        assert_eq!(few.worth_a_table(), None);
+        let quiet = Report {
+            quiet: true,
+            ..report(OutputForm::Text, true)
+        };
+        let (quiet, _) = said(quiet, vec![Ok(receipt(1, false)); 10]);
+        assert_eq!(quiet.worth_a_table(), None);
     }
 
     #[test]

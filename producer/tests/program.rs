@@ -30,6 +30,8 @@ fn stderr(output: &Output) -> String {
 fn flags_that_cannot_be_understood_exit_2() {
     for words in [
         &["q"][..],
+        &["q", "--explain", "first"],
+        &["q", "--explain", "1", "generate"],
         &["q", "generate", "--nonsense"],
         &["q", "generate", "--rate", "1", "--interval", "1s"],
         &["q", "generate", "--dedup-from-line"],
@@ -79,6 +81,48 @@ fn without_a_broker_it_gives_up_in_time_and_says_where_it_tried() {
     );
     assert!(last.contains(NOWHERE), "{last}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("20 unconfirmed"));
+}
+
+#[test]
+fn an_explanation_without_a_broker_fails() {
+    let output = start(&["q", "--explain", "7", "--give-up-after", "0s"], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+}
+
+fn start_traced(variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_baton-producer"))
+        .args(["q", "generate", "--give-up-after", "1s", "--quiet"])
+        .env("BATON_BROKER", NOWHERE)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn a_collector_that_cannot_be_meant_exits_64() {
+    let output = start_traced(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+    ]);
+    assert_eq!(output.status.code(), Some(64));
+    let problems = stderr(&output);
+    assert!(
+        problems.contains("2 problems") && problems.contains("http://host:4317"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_collector_that_hangs_does_not_keep_the_program() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let started = Instant::now();
+    let output = start_traced(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    assert_eq!(output.status.code(), Some(1), "no broker either");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    let told = "the last spans and metrics were not taken within 5 s";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
 }
 
 #[test]

@@ -23,7 +23,9 @@ use crate::context::Context;
 use crate::delivery::Arrival;
 use crate::error::Error;
 use crate::lease;
+use crate::pulse::Pulse;
 use crate::settle::{Command, Nack, Outbox};
+use crate::telemetry::Scope;
 
 /// Until the broker says how long a lease is.
 const LEASE_DURATION: Duration = Duration::from_secs(30);
@@ -39,6 +41,7 @@ pub(super) struct Driver {
     options: Options,
     inbox: Arc<Inbox>,
     outbox: Arc<Outbox>,
+    scope: Arc<Scope>,
     ledger: Ledger,
     patience: Patience,
 }
@@ -46,6 +49,8 @@ pub(super) struct Driver {
 /// A stream, and what was said on it.
 struct Session {
     responses: Responses,
+    pulse: Pulse,
+    broker_traces: bool,
     extend: Interval,
     /// The broker shuts down: no more credit for it.
     broker_draining: bool,
@@ -58,6 +63,8 @@ impl Session {
     fn new(responses: Responses, lease: Duration) -> Self {
         Self {
             responses,
+            pulse: Pulse::new(),
+            broker_traces: false,
             extend: ticks(lease),
             broker_draining: false,
             drained: false,
@@ -75,13 +82,19 @@ enum Over {
 }
 
 impl Driver {
-    pub(super) fn new(settings: &ConsumerBuilder, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(
+        settings: &ConsumerBuilder,
+        inbox: Arc<Inbox>,
+        outbox: Arc<Outbox>,
+        scope: Arc<Scope>,
+    ) -> Self {
         Self {
             context: Arc::clone(&settings.context),
             queue: settings.queue.clone(),
             options: settings.options.clone(),
             inbox,
             outbox,
+            scope,
             ledger: Ledger::new(settings.options.clone()),
             patience: settings.context.patience(),
         }
@@ -130,17 +143,26 @@ impl Driver {
             let leave = session.leave_by.unwrap_or_else(Instant::now);
             tokio::select! {
                 response = session.responses.message() => match response? {
-                    Some(response) => self.handle(&mut session, response)?,
+                    Some(response) => {
+                        let received_ns = session.pulse.received(response.sent_ns);
+                        self.handle(&mut session, response, received_ns)?;
+                    }
                     None => return self.ended(&session),
                 },
                 Ok(permit) = requests.reserve(), if self.has_request(&session) => {
                     self.collect();
                     if let Some(request) = self.next_request(&mut session) {
-                        permit.send(stream::request(request));
+                        permit.send(stream::request(request, session.pulse.stamp()));
                     }
                 }
                 () = self.outbox.woken() => {}
                 _ = session.extend.tick() => self.ledger.extend_all(),
+                () = session.pulse.silent() => {
+                    // No room: something else is about to go out.
+                    if let Ok(permit) = requests.try_reserve() {
+                        permit.send(stream::request(stream::ping(), session.pulse.stamp()));
+                    }
+                }
                 () = sleep_until(leave), if session.leave_by.is_some() => {
                     return Ok(Over::Stopped);
                 }
@@ -186,6 +208,7 @@ impl Driver {
         if self.inbox.is_stopping() {
             self.give_back_prefetched();
         }
+        self.scope.consumed(self.inbox.take_handed_out());
         let mut commands = Vec::new();
         self.outbox.take(&mut commands);
         for command in commands {
@@ -219,7 +242,10 @@ impl Driver {
             return Some(stream::drain());
         }
         if self.ledger.may_settle() {
-            return self.ledger.next_settle().map(stream::Request::Settle);
+            return self
+                .ledger
+                .next_settle(now_ns())
+                .map(stream::Request::Settle);
         }
         if self.wants_credit(session) {
             let prefetched = self.inbox.len();
@@ -231,18 +257,27 @@ impl Driver {
         None
     }
 
-    fn handle(&mut self, session: &mut Session, message: ConsumeResponse) -> Result<(), Error> {
+    fn handle(
+        &mut self,
+        session: &mut Session,
+        message: ConsumeResponse,
+        received_ns: u64,
+    ) -> Result<(), Error> {
         self.patience.answered();
         match message.response {
             Some(Response::Deliveries(batch)) => {
                 self.patience.progressed();
-                self.arrive(batch);
+                self.arrive(batch, received_ns, session.broker_traces);
             }
             Some(Response::Settled(settled)) => {
                 self.patience.progressed();
-                self.ledger.answer(&settled)?;
+                if let Some(sent_ns) = self.ledger.answer(&settled)? {
+                    self.scope.settled(sent_ns, None);
+                }
             }
             Some(Response::Started(started)) => {
+                session.broker_traces = started.tracing;
+                self.context.broker_tracing().note(started.tracing);
                 let lease = started.lease_duration.and_then(|d| d.try_into().ok());
                 session.extend = ticks(lease.unwrap_or(LEASE_DURATION));
             }
@@ -261,14 +296,15 @@ impl Driver {
         Ok(())
     }
 
-    fn arrive(&mut self, batch: DeliveryBatch) {
-        let (received_ns, received_at) = (now_ns(), std::time::Instant::now());
+    fn arrive(&mut self, batch: DeliveryBatch, received_ns: u64, broker_traces: bool) {
+        let received_at = std::time::Instant::now();
         let ledger = &mut self.ledger;
         let arrival = |mut wire: Delivery| Arrival {
             tag: ledger.hold(&mut wire),
             wire,
             received_ns,
             received_at,
+            broker_traces,
         };
         let arrivals: Vec<_> = batch.deliveries.into_iter().map(arrival).collect();
         self.inbox.push(arrivals.into_iter());
@@ -311,7 +347,7 @@ impl Driver {
         while !commands.is_empty() {
             let rest = commands.split_off(commands.len().min(lease::MAX_SETTLES));
             let batch: Vec<Command> = std::mem::replace(&mut commands, rest);
-            lease::settle(&self.context, &self.queue, batch).await;
+            lease::settle(&self.scope, batch).await;
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     arrivals: VecDeque<Arrival>,
+    /// Since this was asked last.
+    handed_out: u64,
     waker: Option<Waker>,
     stopping: bool,
     end: Option<Result<(), Error>>,
@@ -44,6 +46,7 @@ impl Inbox {
         if !state.stopping
             && let Some(arrival) = state.arrivals.pop_front()
         {
+            state.handed_out += 1;
             return Poll::Ready(Next::Arrival(arrival));
         }
         state.waker = Some(cx.waker().clone());
@@ -69,6 +72,11 @@ impl Inbox {
     /// Takes back what the user has not got yet.
     pub(crate) fn take(&self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.lock().arrivals)
+    }
+
+    /// How many the user got since this was asked last.
+    pub(crate) fn take_handed_out(&self) -> u64 {
+        std::mem::take(&mut self.lock().handed_out)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -51,6 +51,7 @@ struct Held {
 /// One message's settles, in the order in which they were sent.
 #[derive(Debug)]
 struct Batch {
+    sent_ns: u64,
     deliveries: Vec<Command>,
     leases: Vec<Command>,
 }
@@ -143,6 +144,7 @@ impl Ledger {
             action: Action::Extend(extend),
             stamps: None,
             reply: None,
+            settlement: None,
         });
         let start = self.extends.len();
         self.extends.extend(extensions);
@@ -155,7 +157,7 @@ impl Ledger {
     }
 
     /// The next message's settles. Extensions go first and alone: a delivery's extension comes before its final word.
-    pub(super) fn next_settle(&mut self) -> Option<SettleBatch> {
+    pub(super) fn next_settle(&mut self, now_ns: u64) -> Option<SettleBatch> {
         let queue = match self.extends.is_empty() {
             true => &mut self.finals,
             false => &mut self.extends,
@@ -175,15 +177,21 @@ impl Ledger {
             deliveries: coalesce(&deliveries),
             leases: leases.iter().map(Command::on_lease).collect(),
         };
-        let batch = Batch { deliveries, leases };
+        let batch = Batch {
+            sent_ns: now_ns,
+            deliveries,
+            leases,
+        };
         self.unanswered.insert(self.last_settle_id, batch);
         Some(message)
     }
 
-    /// The broker answered a batch.
-    pub(super) fn answer(&mut self, answer: &Answer) -> Result<(), Error> {
+    /// The broker answered a batch. Returns when it was sent, if there was a final word in it.
+    pub(super) fn answer(&mut self, answer: &Answer) -> Result<Option<u64>, Error> {
         let unknown = Error::Protocol("an answer to a settle that was not sent");
         let batch = self.unanswered.remove(&answer.settle_id).ok_or(unknown)?;
+        let mut commands = batch.deliveries.iter().chain(&batch.leases);
+        let is_final = commands.any(|command| !command.action.is_extend());
         let mut outcomes = Outcomes::new(&answer.deliveries);
         for command in batch.deliveries {
             let result = outcomes.of(command.tag.delivery);
@@ -195,7 +203,7 @@ impl Ledger {
             let result = outcomes.next().map_or_else(missing, |wire| outcome(*wire));
             self.resolve(command, result);
         }
-        Ok(())
+        Ok(is_final.then_some(batch.sent_ns))
     }
 
     fn resolve(&mut self, command: Command, result: Result<Settled, Error>) {

@@ -80,6 +80,7 @@ mod tests {
             action,
             stamps: Some(HandlerStamps::default()),
             reply: None,
+            settlement: None,
         }
     }
 

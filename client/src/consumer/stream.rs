@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use baton_proto::opaque::{ConsumeRequest, ConsumeResponse, ConsumeStart, Credit, Drain};
+use baton_proto::opaque::{ConsumeRequest, ConsumeResponse, ConsumeStart, Credit, Drain, Ping};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,9 +13,10 @@ use tonic::Streaming;
 pub(super) use baton_proto::opaque::consume_request::Request;
 
 use super::Options;
-use crate::clock::{now_ns, wire_duration};
+use crate::clock::wire_duration;
 use crate::context::{Context, OPEN_TIMEOUT, opened};
 use crate::error::Error;
+use crate::pulse::Stamp;
 
 /// Messages between the driver and the connection: one under way and one behind it. More would only split settles.
 const REQUESTS: usize = 2;
@@ -46,7 +47,7 @@ pub(super) async fn open(
     let mut client = context.connect().await?;
     let (requests, outgoing) = mpsc::channel(REQUESTS);
     // Before the call: a broker may answer only once it knows what for.
-    let room = requests.try_send(request(Request::Start(start)));
+    let room = requests.try_send(request(Request::Start(start), Stamp::first()));
     room.map_err(|_| Error::Closed)?;
     let call = client.consume(ReceiverStream::new(outgoing));
     let response = opened(timeout(OPEN_TIMEOUT, call).await)?;
@@ -57,9 +58,14 @@ pub(super) fn drain() -> Request {
     Request::Drain(Drain {})
 }
 
-pub(super) fn request(request: Request) -> ConsumeRequest {
+pub(super) fn ping() -> Request {
+    Request::Ping(Ping::default())
+}
+
+pub(super) fn request(request: Request, stamp: Stamp) -> ConsumeRequest {
     ConsumeRequest {
-        sent_ns: now_ns(),
+        sent_ns: stamp.sent_ns,
+        down_leg_ns: stamp.down_leg_ns,
         request: Some(request),
     }
 }

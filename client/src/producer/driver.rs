@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use baton_proto::opaque::publish_stream_request::Request;
 use baton_proto::opaque::publish_stream_response::Response;
-use baton_proto::opaque::{PublishStart, PublishStreamRequest, PublishStreamResponse};
+use baton_proto::opaque::{Ping, PublishStart, PublishStreamRequest, PublishStreamResponse};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,9 +19,10 @@ use super::ProducerBuilder;
 use super::unconfirmed::Unconfirmed;
 use super::window::Window;
 use crate::backoff::Patience;
-use crate::clock::now_ns;
 use crate::context::{Context, OPEN_TIMEOUT, opened};
 use crate::error::Error;
+use crate::pulse::{Pulse, Stamp};
+use crate::telemetry::Scope;
 
 /// Messages between the driver and the connection: one under way and one behind it. More would only split batches.
 const REQUESTS: usize = 2;
@@ -39,24 +40,27 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(settings: &ProducerBuilder, window: Arc<Window>) -> Self {
+    pub(super) fn new(settings: &ProducerBuilder, window: Arc<Window>, scope: Arc<Scope>) -> Self {
         Self {
             context: Arc::clone(&settings.context),
             window,
             queue: settings.queue.clone(),
             producer_id: settings.producer_id.clone(),
-            unconfirmed: Unconfirmed::new(settings.first_sequence),
+            unconfirmed: Unconfirmed::new(settings.first_sequence, scope),
             patience: settings.context.patience(),
         }
     }
 
     pub(super) async fn run(mut self) {
         while self.wait_for_work().await {
-            match self.session().await {
-                Ok(()) => return,
-                Err(error) if error.is_retryable() => self.wait_after(error).await,
-                Err(error) => return self.end(&error),
+            let Err(error) = self.session().await else {
+                return;
+            };
+            self.unconfirmed.restart(&error);
+            if !error.is_retryable() {
+                return self.end(&error);
             }
+            self.wait_after(error).await;
         }
     }
 
@@ -106,8 +110,8 @@ impl Driver {
 
     /// One stream, until it is lost or everything is done.
     async fn session(&mut self) -> Result<(), Error> {
-        self.unconfirmed.restart();
         let (requests, mut responses) = self.open().await?;
+        let mut pulse = Pulse::new();
         loop {
             if self.is_done() {
                 drop(requests);
@@ -115,14 +119,24 @@ impl Driver {
                 return Ok(());
             }
             tokio::select! {
-                response = responses.message() => self.handle(ended(response)?)?,
+                response = responses.message() => {
+                    let response = ended(response)?;
+                    pulse.received(response.sent_ns);
+                    self.handle(response)?;
+                }
                 Ok(permit) = requests.reserve(), if self.unconfirmed.may_send() => {
                     self.unconfirmed.take_from(&self.window);
                     if let Some(batch) = self.unconfirmed.next_batch() {
-                        permit.send(request(Request::Batch(batch)));
+                        permit.send(request(Request::Batch(batch), pulse.stamp()));
                     }
                 }
                 () = self.window.work(), if !self.unconfirmed.has_unsent() => {}
+                () = pulse.silent() => {
+                    // No room: something else is about to go out.
+                    if let Ok(permit) = requests.try_reserve() {
+                        permit.send(request(Request::Ping(Ping::default()), pulse.stamp()));
+                    }
+                }
             }
         }
     }
@@ -136,7 +150,7 @@ impl Driver {
             producer_id: self.producer_id.clone(),
         };
         // Before the call: a broker may answer only once it knows what for.
-        let room = requests.try_send(request(Request::Start(start)));
+        let room = requests.try_send(request(Request::Start(start), Stamp::first()));
         room.map_err(|_| Error::Closed)?;
         let call = client.publish_stream(ReceiverStream::new(outgoing));
         let response = opened(timeout(OPEN_TIMEOUT, call).await)?;
@@ -150,7 +164,10 @@ impl Driver {
                 self.patience.progressed();
                 self.unconfirmed.confirm(&confirms, &self.window)?;
             }
-            Some(Response::Started(started)) => self.unconfirmed.limit(&started),
+            Some(Response::Started(started)) => {
+                self.context.broker_tracing().note(started.tracing);
+                self.unconfirmed.limit(&started);
+            }
             Some(Response::Notice(notice)) => {
                 let queue = &self.queue;
                 tracing::info!(queue, kind = ?notice.kind(), message = notice.message, "notice");
@@ -172,9 +189,10 @@ impl Drop for Driver {
 
 type Responses = Streaming<PublishStreamResponse>;
 
-fn request(request: Request) -> PublishStreamRequest {
+fn request(request: Request, stamp: Stamp) -> PublishStreamRequest {
     PublishStreamRequest {
-        sent_ns: now_ns(),
+        sent_ns: stamp.sent_ns,
+        down_leg_ns: stamp.down_leg_ns,
         request: Some(request),
     }
 }

@@ -4,6 +4,8 @@
 //! in order and in any pieces; batches are therefore no unit here, only on the wire.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use baton_proto::opaque::{PublishBatch, PublishConfirm, PublishConfirms, PublishStarted};
 use baton_proto::v1::Durability;
@@ -11,6 +13,7 @@ use baton_proto::v1::Durability;
 use crate::error::{Error, refusal};
 use crate::producer::Receipt;
 use crate::producer::window::{Entry, Release, Window};
+use crate::telemetry::{Flight, Scope};
 
 /// Until the broker says what it takes.
 const BATCH_ITEMS: usize = 1000;
@@ -21,20 +24,29 @@ const MAX_BATCHES: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
+    scope: Arc<Scope>,
     entries: VecDeque<Entry>,
     /// Of the first entry.
     first_sequence: u64,
     /// Entries, from the first on, that went out on this stream.
     sent: usize,
-    /// For each batch under way, the sequence after its last item.
-    batches: VecDeque<u64>,
+    /// Under way on this stream.
+    batches: VecDeque<Batch>,
     batch_items: usize,
     batch_bytes: usize,
 }
 
+#[derive(Debug)]
+struct Batch {
+    /// The sequence after its last item.
+    end: u64,
+    flight: Flight,
+}
+
 impl Unconfirmed {
-    pub(super) fn new(first_sequence: u64) -> Self {
+    pub(super) fn new(first_sequence: u64, scope: Arc<Scope>) -> Self {
         Self {
+            scope,
             entries: VecDeque::new(),
             first_sequence,
             sent: 0,
@@ -60,10 +72,21 @@ impl Unconfirmed {
         self.has_unsent() && self.batches.len() < MAX_BATCHES
     }
 
-    /// A new stream knows nothing yet: everything is sent again.
-    pub(super) fn restart(&mut self) {
+    /// The stream is lost. The next one knows nothing yet: everything is sent again.
+    pub(super) fn restart(&mut self, error: &Error) {
+        let sent = self.entries.range(..self.sent);
+        for (sequence, entry) in (self.first_sequence..).zip(sent) {
+            if let (Some(created), Some(flight)) =
+                (&entry.item.created, flight_of(&mut self.batches, sequence))
+            {
+                flight.note(created, 0);
+            }
+        }
+        let at = SystemTime::now();
+        for batch in self.batches.drain(..) {
+            batch.flight.end(&self.scope, at, Some(error));
+        }
         self.sent = 0;
-        self.batches.clear();
     }
 
     /// What the broker takes at most.
@@ -85,19 +108,21 @@ impl Unconfirmed {
         let mut bytes = 0;
         let mut items = Vec::with_capacity(unsent.len());
         for entry in unsent {
-            bytes += entry.item.len();
+            bytes += entry.len();
             if bytes > self.batch_bytes && !items.is_empty() {
                 break;
             }
-            items.push(entry.item.clone());
+            items.push(entry.item.bytes.clone());
         }
         if items.is_empty() {
             return None;
         }
         let first_sequence = self.first_sequence + self.sent as u64;
         self.sent += items.len();
-        self.batches
-            .push_back(self.first_sequence + self.sent as u64);
+        self.batches.push_back(Batch {
+            end: self.first_sequence + self.sent as u64,
+            flight: Flight::new(items.len()),
+        });
         Some(PublishBatch {
             first_sequence,
             items,
@@ -112,12 +137,13 @@ impl Unconfirmed {
     ) -> Result<(), Error> {
         window.release(self.tally(&confirms.confirms)?);
         let durability = Durability::try_from(confirms.durability).unwrap_or_default();
+        let at = SystemTime::now();
         for confirm in &confirms.confirms {
-            self.resolve(confirm, durability);
+            self.resolve(confirm, durability, at);
         }
         let confirmed = self.first_sequence;
-        while self.batches.front().is_some_and(|end| *end <= confirmed) {
-            self.batches.pop_front();
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.end <= confirmed) {
+            batch.flight.end(&self.scope, at, None);
         }
         Ok(())
     }
@@ -137,7 +163,7 @@ impl Unconfirmed {
                 .entries
                 .range(release.items..)
                 .take(count)
-                .map(|entry| entry.item.len());
+                .map(Entry::len);
             release.bytes += confirmed.sum::<usize>();
             release.items += count;
             note(&mut release, confirm);
@@ -145,40 +171,69 @@ impl Unconfirmed {
         Ok(release)
     }
 
-    fn resolve(&mut self, confirm: &PublishConfirm, durability: Durability) {
+    fn resolve(&mut self, confirm: &PublishConfirm, durability: Durability, at: SystemTime) {
         let count = confirm.count as usize;
-        self.sent -= count;
-        self.first_sequence += u64::from(confirm.count);
-        for (n, entry) in self.entries.drain(..count).enumerate() {
-            let outcome = if confirm.error == 0 {
-                Ok(Receipt {
-                    item_id: id_of(confirm, n as u64),
-                    duplicate: confirm.duplicate,
-                    durability,
-                })
-            } else {
-                Err(refusal(confirm.error, &confirm.error_message))
+        let error = (confirm.error != 0).then(|| refusal(confirm.error, &confirm.error_message));
+        self.scope.sent(u64::from(confirm.count), error.as_ref());
+        for (n, mut entry) in (0..).zip(self.entries.drain(..count)) {
+            let item_id = id_of(confirm, n);
+            if error.is_some() || entry.item.created.is_some() {
+                let flight = flight_of(&mut self.batches, self.first_sequence + n);
+                tell(flight, &mut entry, (item_id, error.as_ref()), at);
+            }
+            let receipt = Receipt {
+                item_id,
+                duplicate: confirm.duplicate,
+                durability,
             };
             // Nobody listening is fine: the confirm was dropped.
-            let _ = entry.reply.send(outcome);
+            let _ = entry.reply.send(error.clone().map_or(Ok(receipt), Err));
         }
+        self.sent -= count;
+        self.first_sequence += u64::from(confirm.count);
     }
 
     /// Fails everything with one error. What comes next goes on counting: some of these may be stored.
     pub(super) fn fail(&mut self, error: &Error, window: &Window) {
+        self.restart(error);
         let entries = std::mem::take(&mut self.entries);
-        self.restart();
         self.first_sequence += entries.len() as u64;
         window.release(Release {
             items: entries.len(),
-            bytes: entries.iter().map(|entry| entry.item.len()).sum(),
+            bytes: entries.iter().map(Entry::len).sum(),
             error: (!entries.is_empty()).then(|| error.clone()),
             ..Release::default()
         });
-        for entry in entries {
+        self.scope.sent(entries.len() as u64, Some(error));
+        let at = SystemTime::now();
+        for mut entry in entries {
+            entry.item.end(at, Err(error));
             let _ = entry.reply.send(Err(error.clone()));
         }
     }
+}
+
+fn flight_of(batches: &mut VecDeque<Batch>, sequence: u64) -> Option<&mut Flight> {
+    let batch = batches.iter_mut().find(|batch| sequence < batch.end)?;
+    Some(&mut batch.flight)
+}
+
+/// What became of an item, for its spans.
+fn tell(
+    flight: Option<&mut Flight>,
+    entry: &mut Entry,
+    (item_id, error): (u64, Option<&Error>),
+    at: SystemTime,
+) {
+    if let Some(flight) = flight {
+        if let Some(created) = &entry.item.created {
+            flight.note(created, item_id);
+        }
+        if let Some(error) = error {
+            flight.fail(error);
+        }
+    }
+    entry.item.end(at, error.map_or(Ok(item_id), Err));
 }
 
 fn note(release: &mut Release, confirm: &PublishConfirm) {

@@ -6,20 +6,28 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::error::Error;
 use crate::producer::Receipt;
+use crate::telemetry::Outgoing;
 
 pub(crate) type Reply = oneshot::Sender<Result<Receipt, Error>>;
 
 /// An item in the window.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) item: Bytes,
+    pub(crate) item: Outgoing,
     pub(crate) reply: Reply,
+}
+
+impl Entry {
+    /// Bytes of the encoded item.
+    pub(crate) fn len(&self) -> usize {
+        self.item.bytes.len()
+    }
 }
 
 #[derive(Debug)]
@@ -100,7 +108,7 @@ impl Window {
     /// Waits for room, in order, and puts the item in. Cancelled before that, it has no effect.
     pub(crate) async fn enter(
         &self,
-        item: Bytes,
+        item: Outgoing,
     ) -> Result<oneshot::Receiver<Result<Receipt, Error>>, Error> {
         let (reply, receiver) = oneshot::channel();
         let entry = Entry { item, reply };
@@ -126,12 +134,14 @@ impl Window {
     }
 
     /// Gives the entry back where there is no room for it.
-    fn try_enter(&self, entry: Entry, in_turn: bool) -> Result<Option<Entry>, Error> {
+    fn try_enter(&self, mut entry: Entry, in_turn: bool) -> Result<Option<Entry>, Error> {
         let mut state = self.lock();
         if let Some(error) = state.refusal() {
+            drop(state);
+            entry.item.end(SystemTime::now(), Err(&error));
             return Err(error);
         }
-        let bytes = entry.item.len();
+        let bytes = entry.len();
         if (state.waiting > 0 && !in_turn) || !self.fits(&state, bytes) {
             return Ok(Some(entry));
         }
@@ -299,7 +309,15 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use futures_util::poll;
+
+    fn item() -> Outgoing {
+        Outgoing {
+            bytes: Bytes::from_static(b"x"),
+            created: None,
+        }
+    }
 
     fn release_one(window: &Window) {
         let mut taken = VecDeque::new();
@@ -314,7 +332,6 @@ mod tests {
     #[tokio::test]
     async fn nobody_overtakes_a_caller_that_waits() {
         let window = Window::new(1, 100);
-        let item = || Bytes::from_static(b"x");
         let _first = window.enter(item()).await.unwrap();
         let mut second = std::pin::pin!(window.enter(item()));
         assert!(poll!(&mut second).is_pending());
@@ -333,7 +350,6 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_goes_away_lets_the_next_one_in() {
         let window = Window::new(1, 100);
-        let item = || Bytes::from_static(b"x");
         let _first = window.enter(item()).await.unwrap();
         let mut third = std::pin::pin!(window.enter(item()));
         {

@@ -9,6 +9,7 @@ use baton_client::{Backoff, Client, ClientBuilder, ErrorCode, Item};
 use baton_proto::opaque::queue_service_server::{QueueService, QueueServiceServer};
 use baton_proto::opaque::*;
 use baton_proto::v1;
+use baton_proto::v1::admin_service_server::AdminServiceServer;
 use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -18,9 +19,11 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::operating::Admin;
+
 /// Nothing here takes this long; what does is a failure.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future)
+    tokio::time::timeout(Duration::from_secs(20), future)
         .await
         .expect("it should have happened by now")
 }
@@ -65,6 +68,15 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that says whether it exports spans; [`start`](Self::start)'s knows nothing of that.
+    pub(crate) async fn start_tracing(tracing: bool) -> Self {
+        Self::start_with(Some(Admin::tracing(tracing))).await
+    }
+
+    async fn start_with(admin: Option<Admin>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
@@ -85,7 +97,9 @@ impl Broker {
         let service = QueueServiceServer::new(Service(Arc::clone(&calls)));
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let router = tonic::transport::Server::builder().add_service(service);
+            let router = tonic::transport::Server::builder()
+                .add_service(service)
+                .add_optional_service(admin.map(AdminServiceServer::new));
             router.serve_with_incoming(incoming).await.unwrap();
         });
         Self {
@@ -222,9 +236,13 @@ pub(crate) struct PublishSession {
 
 impl PublishSession {
     async fn request(&mut self) -> Option<publish_stream_request::Request> {
+        self.message().await?.request
+    }
+
+    pub(crate) async fn message(&mut self) -> Option<PublishStreamRequest> {
         let message = soon(self.requests.message()).await.unwrap()?;
         assert!(message.sent_ns > 0, "every message is stamped");
-        message.request
+        Some(message)
     }
 
     pub(crate) async fn start(&mut self) -> PublishStart {
@@ -239,6 +257,21 @@ impl PublishSession {
             Some(publish_stream_request::Request::Batch(batch)) => batch,
             other => panic!("not a batch: {other:?}"),
         }
+    }
+
+    /// The next batch's items.
+    pub(crate) async fn decoded(&mut self) -> Vec<v1::Item> {
+        let decode = |encoded: &bytes::Bytes| v1::Item::decode(encoded.clone()).unwrap();
+        self.batch().await.items.iter().map(decode).collect()
+    }
+
+    pub(crate) async fn started(&self, tracing: bool) {
+        let started = PublishStarted {
+            tracing,
+            ..PublishStarted::default()
+        };
+        self.respond(publish_stream_response::Response::Started(started))
+            .await;
     }
 
     /// Payloads of the next items, in as many batches as they come, and the first one's sequence.
@@ -307,9 +340,13 @@ pub(crate) struct ConsumeSession {
 
 impl ConsumeSession {
     pub(crate) async fn request(&mut self) -> Option<consume_request::Request> {
+        self.message().await?.request
+    }
+
+    pub(crate) async fn message(&mut self) -> Option<ConsumeRequest> {
         let message = soon(self.requests.message()).await.unwrap()?;
         assert!(message.sent_ns > 0, "every message is stamped");
-        message.request
+        Some(message)
     }
 
     pub(crate) async fn start(&mut self) -> ConsumeStart {
@@ -351,8 +388,27 @@ impl ConsumeSession {
 
     pub(crate) async fn started(&self, lease: Duration) {
         self.respond(consume_response::Response::Started(ConsumeStarted {
-            clock: None,
             lease_duration: Some(lease.try_into().unwrap()),
+            ..ConsumeStarted::default()
+        }))
+        .await;
+    }
+
+    pub(crate) async fn started_tracing(&self, tracing: bool) {
+        self.respond(consume_response::Response::Started(ConsumeStarted {
+            tracing,
+            ..ConsumeStarted::default()
+        }))
+        .await;
+    }
+
+    pub(crate) async fn deliver_one(&self, delivery: Delivery) {
+        self.deliver_these(vec![delivery]).await;
+    }
+
+    pub(crate) async fn deliver_these(&self, deliveries: Vec<Delivery>) {
+        self.respond(consume_response::Response::Deliveries(DeliveryBatch {
+            deliveries,
         }))
         .await;
     }
@@ -407,8 +463,8 @@ pub(crate) fn delivery(n: u64) -> Delivery {
         lease: format!("lease {n}").into(),
         queue_wait_ns: 5,
         age_ns: 7,
-        last_error: String::new(),
         item: item.encode_to_vec().into(),
+        ..Delivery::default()
     }
 }
 

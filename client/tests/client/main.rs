@@ -7,6 +7,11 @@
 
 mod broker;
 mod consuming;
+mod created_spans;
+mod metrics;
 mod operating;
 mod publishing;
+mod spans;
+mod timing;
 mod unary;
+mod worked_spans;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use baton_client::{Client, ErrorCode, ItemState, QueueConfig, QueueStats};
 use baton_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
@@ -15,11 +16,22 @@ use crate::broker::{refusal, soon};
 
 /// Notes the requests, and answers them from a list or with nothing.
 #[derive(Default)]
-struct Admin {
+pub(crate) struct Admin {
+    tracing: bool,
     updates: Mutex<Vec<UpdateQueueRequest>>,
     redrives: Mutex<Vec<RedriveItemsRequest>>,
     queues: Mutex<VecDeque<Result<Queue, Status>>>,
     pages: Mutex<VecDeque<ListQueuesResponse>>,
+}
+
+impl Admin {
+    /// Of a broker that exports spans, or not.
+    pub(crate) fn tracing(tracing: bool) -> Self {
+        Self {
+            tracing,
+            ..Self::default()
+        }
+    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -67,8 +79,48 @@ impl AdminService for Admin {
         nothing()
     }
 
-    async fn get_item(&self, _: Request<GetItemRequest>) -> Answer<GetItemResponse> {
-        nothing()
+    async fn get_item(&self, r: Request<GetItemRequest>) -> Answer<GetItemResponse> {
+        let explanation = Explanation {
+            item_id: r.get_ref().item_id,
+            text: "a waterfall".to_owned(),
+            ..Explanation::default()
+        };
+        Ok(Response::new(GetItemResponse {
+            explanation: Some(explanation),
+        }))
+    }
+
+    async fn list_slow_items(
+        &self,
+        r: Request<ListSlowItemsRequest>,
+    ) -> Answer<ListSlowItemsResponse> {
+        let request = r.into_inner();
+        assert_eq!((request.stage(), request.max_items), (Stage::Queue, 3));
+        let item = SlowItem {
+            explanation: Some(Explanation {
+                item_id: 7,
+                ..Explanation::default()
+            }),
+            duration: request.window,
+        };
+        let items = vec![item];
+        Ok(Response::new(ListSlowItemsResponse { items }))
+    }
+
+    async fn get_latency(&self, r: Request<GetLatencyRequest>) -> Answer<GetLatencyResponse> {
+        let request = r.into_inner();
+        let stage = StageLatency {
+            stage: Stage::Settle.into(),
+            count: 12,
+            max: request.window,
+            ..StageLatency::default()
+        };
+        Ok(Response::new(GetLatencyResponse {
+            window: request.window,
+            stages: vec![stage],
+            verdict: "all is well".to_owned(),
+            ..GetLatencyResponse::default()
+        }))
     }
 
     async fn cancel_items(&self, r: Request<CancelItemsRequest>) -> Answer<CancelItemsResponse> {
@@ -100,7 +152,10 @@ impl AdminService for Admin {
         &self,
         _: Request<GetServerInfoRequest>,
     ) -> Answer<GetServerInfoResponse> {
-        nothing()
+        Ok(Response::new(GetServerInfoResponse {
+            tracing: self.tracing,
+            ..GetServerInfoResponse::default()
+        }))
     }
 }
 
@@ -215,4 +270,38 @@ async fn a_list_of_queues_has_all_pages() {
     let queues = soon(client.queues("")).await.unwrap();
     let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn an_item_is_explained_in_the_brokers_words() {
+    let (_admin, client, _server) = start().await;
+    let explained = soon(client.queue("orders").explain(42)).await.unwrap();
+    assert_eq!(
+        (explained.item_id, explained.text.as_str()),
+        (42, "a waterfall")
+    );
+}
+
+#[tokio::test]
+async fn the_time_of_a_queues_items_can_be_asked_for() {
+    let (_admin, client, _server) = start().await;
+    let queue = client.queue("orders");
+    let window = Duration::from_millis(2500);
+    let latency = soon(queue.latency(window)).await.unwrap();
+    assert_eq!(
+        (latency.window, latency.verdict.as_str()),
+        (window, "all is well")
+    );
+    let stage = latency.stages[0];
+    assert_eq!(
+        (stage.stage, stage.count, stage.max),
+        (baton_client::Stage::Settle, 12, window)
+    );
+    let slowest = soon(queue.slowest(baton_client::Stage::Queue, 3, window))
+        .await
+        .unwrap();
+    assert_eq!(
+        (slowest[0].duration, slowest[0].explanation.item_id),
+        (window, 7)
+    );
 }

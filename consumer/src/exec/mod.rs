@@ -18,6 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use baton_client::Delivery;
+use baton_telemetry::program::otel::headers;
 use bytes::Bytes;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -110,10 +111,6 @@ impl Exec {
         }
     }
 
-    pub(crate) fn queue(&self) -> &str {
-        &self.queue
-    }
-
     fn command(&self, task: &Task) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -130,14 +127,16 @@ impl Exec {
 
 impl From<&Delivery> for Task {
     fn from(delivery: &Delivery) -> Self {
+        // What the command does is a part of the delivery's `process` span.
+        let context = headers(&delivery.trace_context());
         Self {
             item_id: delivery.item_id(),
             attempt: delivery.attempt(),
             payload: delivery.payload().clone(),
             attributes: delivery.attributes().clone(),
             last_error: delivery.last_error().to_owned(),
-            traceparent: delivery.traceparent().to_owned(),
-            tracestate: delivery.tracestate().to_owned(),
+            traceparent: context.traceparent,
+            tracestate: context.tracestate,
         }
     }
 }

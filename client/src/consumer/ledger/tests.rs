@@ -35,6 +35,7 @@ fn command(ledger: &Ledger, delivery: u64, action: Action) -> Command {
         action,
         stamps: None,
         reply: None,
+        settlement: None,
     }
 }
 
@@ -86,12 +87,12 @@ fn what_was_not_answered_is_asked_again_by_lease() {
     ledger.next_credit(0).unwrap();
     arrive(&mut ledger, 1..=3, 1);
     ack(&mut ledger, [1, 2]);
-    let batch = ledger.next_settle().unwrap();
+    let batch = ledger.next_settle(1).unwrap();
     assert_eq!(batch.deliveries.len(), 1);
     ledger.restart();
-    let extension = ledger.next_settle().unwrap();
+    let extension = ledger.next_settle(1).unwrap();
     assert_eq!(extension.leases.len(), 1, "of the one still in hand");
-    let again = ledger.next_settle().unwrap();
+    let again = ledger.next_settle(1).unwrap();
     assert!(again.deliveries.is_empty());
     let leases: Vec<_> = again.leases.iter().map(|l| l.lease.clone()).collect();
     assert_eq!(leases, ["1", "2"]);
@@ -104,7 +105,7 @@ fn a_lost_lease_is_not_extended_again() {
     let mut ledger = ledger(10, 1000);
     arrive(&mut ledger, 1..=2, 1);
     ledger.extend_all();
-    let settle_id = ledger.next_settle().unwrap().settle_id;
+    let settle_id = ledger.next_settle(1).unwrap().settle_id;
     let range = |id, outcome| baton_proto::opaque::SettledRange {
         first: id,
         last: id,
@@ -117,7 +118,7 @@ fn a_lost_lease_is_not_extended_again() {
     };
     ledger.answer(&answer).unwrap();
     ledger.extend_all();
-    let again = ledger.next_settle().unwrap();
+    let again = ledger.next_settle(1).unwrap();
     assert_eq!(
         (again.deliveries[0].first, again.deliveries[0].last),
         (2, 2)
@@ -132,7 +133,7 @@ fn extensions_go_before_the_final_word() {
     let nack = command(&ledger, 1, Nack::retry().into());
     ledger.queue(nack);
     ledger.queue(extend);
-    let first = ledger.next_settle().unwrap();
+    let first = ledger.next_settle(1).unwrap();
     assert!(matches!(
         first.deliveries[0].action,
         Some(baton_proto::opaque::delivery_settle::Action::Extend(_))
@@ -162,7 +163,7 @@ fn a_users_extension_and_ours_of_one_delivery_go_in_two_messages() {
         let ranges = batch.deliveries.iter();
         ranges.flat_map(|range| range.first..=range.last).collect()
     };
-    assert_eq!(named(ledger.next_settle().unwrap()), [1, 2]);
-    assert_eq!(named(ledger.next_settle().unwrap()), [2]);
-    assert!(ledger.next_settle().is_none());
+    assert_eq!(named(ledger.next_settle(1).unwrap()), [1, 2]);
+    assert_eq!(named(ledger.next_settle(1).unwrap()), [2]);
+    assert!(ledger.next_settle(1).is_none());
 }

@@ -42,6 +42,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", global = true)]
     pub(crate) segment_size: Option<ByteSize>,
 
+    /// One more argument for the broker that is started, as in --broker-arg=--latency-budget=0; may come several times
+    #[arg(
+        long,
+        value_name = "ARGUMENT",
+        global = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) broker_arg: Vec<String>,
+
     /// Runs, each with a new broker, of which the median, minimum and maximum are printed [default: 5 of throughput and
     /// ping-pong, 1 of the others]
     #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -120,6 +129,10 @@ pub(crate) struct Throughput {
     /// Items that each consumer has credit for
     #[arg(long, default_value_t = 4096)]
     pub(crate) credit: u32,
+    /// One item in so many comes with a trace context whose sampled flag is set; 0: none. Where OTEL_EXPORTER_OTLP_ENDPOINT
+    /// is set, the broker exports them
+    #[arg(long, default_value_t = 0)]
+    pub(crate) traced_every: u64,
 }
 
 #[derive(Debug, Parser, Serialize)]

@@ -64,6 +64,7 @@ async fn load(
         items: workload.items,
         payload: workload.payload,
         window: workload.window,
+        traced_every: 0,
     };
     let begun = Instant::now();
     publishing.run(&broker.client()?, stated).await?;

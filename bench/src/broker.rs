@@ -69,6 +69,7 @@ impl Broker {
             args,
             directory.as_ref().map(TempDir::path),
         ));
+        arguments.extend(args.broker_arg.iter().map(OsString::from));
         let mut broker = Self {
             url: format!("http://127.0.0.1:{grpc}"),
             own: Some(Own {

@@ -32,6 +32,8 @@ pub(crate) struct Publishing {
     pub(crate) payload: usize,
     /// Items that each producer may have unconfirmed.
     pub(crate) window: usize,
+    /// One item in so many comes with a sampled trace context; 0: none.
+    pub(crate) traced_every: u64,
 }
 
 impl Publishing {
@@ -49,13 +51,21 @@ impl Publishing {
         Ok(())
     }
 
+    fn item(&self, number: u64) -> Item {
+        let item = Item::new(body(number, self.payload));
+        if self.traced_every == 0 || !number.is_multiple_of(self.traced_every) {
+            return item;
+        }
+        item.traceparent(format!("00-{0:016x}{0:016x}-{0:016x}-01", number + 1))
+    }
+
     async fn producer(self, client: Client, own: u64, items: u64) -> Result<Option<Durability>> {
         let producer = client.producer(QUEUE).window_items(self.window).open();
         let mut last = None;
         for index in 0..items {
             let number = own + index * self.producers;
             // All but the last one's outcome comes with the flush.
-            last = Some(producer.send(Item::new(body(number, self.payload))).await?);
+            last = Some(producer.send(self.item(number)).await?);
         }
         producer.close().await?;
         match last {

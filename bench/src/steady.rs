@@ -111,6 +111,7 @@ async fn once(
         items: workload.waiting,
         payload: workload.payload,
         window: workload.window,
+        traced_every: 0,
     };
     preload.run(&broker.client()?, stated).await?;
     let balance = Arc::new(Balance::new(workload.waiting));

@@ -47,6 +47,7 @@ async fn once(broker: &Broker, workload: &Throughput, stated: &mut Stated) -> Re
         items: workload.items,
         payload: workload.payload,
         window: workload.window,
+        traced_every: workload.traced_every,
     };
     let begun = Instant::now();
     publishing.run(&client, stated).await?;

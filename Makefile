@@ -1,5 +1,5 @@
 # `make demo` runs it, `make test` tests it; `make check` is what CI runs.
-.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign soak fuzz bench bench-durable clean
+.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign peers test-traces soak fuzz bench bench-durable clean
 
 # Of each fuzz target.
 FUZZ_SECONDS ?= 60
@@ -18,13 +18,14 @@ test: ## everything that needs nothing but the Rust toolchain
 	cargo test --workspace --locked
 	BATON_TEST_ENGINE=memory cargo test --locked -p baton-broker --test broker
 
-check: fmt clippy doc test ## what CI runs, but for test-foreign and lint-proto
+check: fmt clippy doc test ## what CI runs, but for test-foreign, test-traces and lint-proto
 
 fmt: ## is the code formatted?
 	cargo fmt --all --check
 
 clippy: ## lints, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --locked -p baton-e2e --test peers -- -D warnings
 
 doc: ## builds the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -35,6 +36,11 @@ lint-proto: .venv/bin/buf ## the wire contract against buf's STANDARD rules
 test-foreign: .venv/bin/buf ## a client made from the bare .proto, in Python
 	cargo build --locked -p baton-broker
 	.venv/bin/python e2e/foreign/bare_proto.py target/debug/baton-broker
+
+peers: .peers/ready ## installs what test-traces needs, into .peers/: a test agent, a collector, Prometheus
+
+test-traces: .peers/ready ## traces and metrics, as software that is not ours reads them
+	cargo test --workspace --locked --test peers
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is absent: cargo install cargo-fuzz"; exit 1; }
@@ -75,8 +81,12 @@ bench-durable: build ## what durability costs: open-loop latency, 5 M items over
 
 clean: ## removes what was built
 	cargo clean
-	rm -rf .venv
+	rm -rf .venv .peers
 
 .venv/bin/buf:
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet buf-bin grpcio-tools grpcio-reflection
+
+.peers/ready: e2e/peers/install.sh e2e/peers/requirements.txt
+	sh e2e/peers/install.sh .peers
+	touch $@

@@ -40,7 +40,7 @@ async fn exit_statuses_ack_retry_and_give_up() {
         (stats.acked_total, stats.dead, stats.failed_attempts_total),
         (2, 1, 2)
     );
-    let dead = broker.client().queue("q").get_item(3).await.unwrap();
+    let dead = broker.client().queue("q").explain(3).await.unwrap();
     assert_eq!(
         (dead.state(), dead.dead_reason()),
         (ItemState::Dead, FailureReason::Rejected)
@@ -116,6 +116,6 @@ async fn items_that_keep_failing_become_dead_letters() {
         .consumer(&["q", "exec", "--until-drained", "--", "false"])
         .finish()
         .await;
-    let item = queue.get_item(1).await.unwrap();
+    let item = queue.explain(1).await.unwrap();
     assert_eq!((item.state(), item.attempts), (ItemState::Dead, 3));
 }

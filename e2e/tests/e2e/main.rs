@@ -10,15 +10,14 @@
     reason = "how much a test did, and how to repeat one that failed"
 )]
 
-mod broker;
+// Where each module finds them: `crate::broker` and so on.
+use baton_e2e::{broker, dice, processes, scratch};
+
 mod classic;
-mod dice;
 mod exec;
 mod kill;
 mod load;
-mod processes;
 mod remembered;
 mod restart;
-mod scratch;
 mod small_disk;
 mod stopping;

@@ -1,10 +1,8 @@
 //! A broker as a process: started, asked, stopped, killed, and started again on the same data and port.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use baton_client::{Client, QueueStats};
@@ -14,14 +12,16 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-use crate::processes::{Finished, PATIENCE, Process, program, send};
+use crate::ports::free_port;
+use crate::processes::{Environment, Finished, PATIENCE, Process, command, program, send};
 use crate::scratch::Scratch;
 
 /// How a broker is started: again and again the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Launch {
+pub struct Launch {
     port: u16,
     arguments: Vec<String>,
+    environment: Environment,
     /// A write past its limit is an error and not the end of the process.
     writes_can_fail: bool,
     /// Lives as long as somebody may start it again.
@@ -30,7 +30,7 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// On a journal of its own, which goes with the last copy of this.
-    pub(crate) fn durable() -> Self {
+    pub fn durable() -> Self {
         let scratch = Scratch::new();
         let launch = Self::on(&scratch.data());
         Self {
@@ -40,12 +40,13 @@ impl Launch {
     }
 
     /// On a journal in a directory. Segments are small, so that tests are light on the disk.
-    pub(crate) fn on(data: &Path) -> Self {
+    pub fn on(data: &Path) -> Self {
         let data = data.to_str().unwrap();
         Self::with(&["--data", data, "--segment-size", "8MiB"])
     }
 
-    pub(crate) fn in_memory() -> Self {
+    /// Without a journal.
+    pub fn in_memory() -> Self {
         Self::with(&["--memory"])
     }
 
@@ -53,20 +54,27 @@ impl Launch {
         Self {
             port: free_port(),
             arguments: arguments.iter().map(|&one| one.to_owned()).collect(),
+            environment: Environment::new(),
             writes_can_fail: false,
             _scratch: None,
         }
     }
 
     /// With these arguments too.
-    pub(crate) fn and(mut self, arguments: &[&str]) -> Self {
+    pub fn and(mut self, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&one| one.to_owned());
         self.arguments.extend(arguments);
         self
     }
 
+    /// With these variables set too.
+    pub fn in_environment(mut self, environment: &Environment) -> Self {
+        self.environment.extend(environment.iter().cloned());
+        self
+    }
+
     /// For [`Broker::break_disk`].
-    pub(crate) fn whose_writes_can_fail(self) -> Self {
+    pub fn whose_writes_can_fail(self) -> Self {
         Self {
             writes_can_fail: true,
             ..self
@@ -74,12 +82,13 @@ impl Launch {
     }
 
     /// The same, on another port.
-    pub(crate) fn elsewhere(self) -> Self {
+    pub fn elsewhere(self) -> Self {
         let port = free_port();
         Self { port, ..self }
     }
 
-    pub(crate) async fn start(self) -> Broker {
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Broker {
         let mut process = self.command().spawn().unwrap();
         let log = BufReader::new(process.stderr.take().unwrap());
         let mut broker = Broker {
@@ -95,7 +104,7 @@ impl Launch {
     }
 
     /// Expects that it does not start, and returns how it ended.
-    pub(crate) async fn refused(&self) -> Finished {
+    pub async fn refused(&self) -> Finished {
         let output = self.command().output();
         let output = timeout(PATIENCE, output).await.expect("it runs").unwrap();
         Finished::of(output)
@@ -104,24 +113,25 @@ impl Launch {
     fn command(&self) -> Command {
         let listen = format!("127.0.0.1:{}", self.port);
         let program = program("baton-broker");
-        let mut command = if self.writes_can_fail {
-            let mut shell = Command::new("sh");
+        let mut process = if self.writes_can_fail {
+            let mut shell = command("sh");
             shell
                 .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
                 .arg(program);
             shell
         } else {
-            Command::new(program)
+            command(program)
         };
-        command
+        process
             .args(&self.arguments)
             .args(["--listen", &listen, "--http", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+            .envs(self.environment.iter().cloned())
+            .stderr(Stdio::piped());
+        process
     }
 
-    pub(crate) fn client(&self) -> Client {
+    /// One that looks for the broker again at once.
+    pub fn client(&self) -> Client {
         let url = format!("http://127.0.0.1:{}", self.port);
         let quick = baton_client::Backoff {
             initial: Duration::from_millis(10),
@@ -132,24 +142,9 @@ impl Launch {
     }
 }
 
-/// Below the ports that the system gives to connections: while a broker is away, nobody else gets its port, and no client
-/// that looks for it there meets itself.
-fn free_port() -> u16 {
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
-    let candidates = (0..COUNT).map(|_| {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        FIRST + own.wrapping_add(next) % COUNT
-    });
-    let mut free = candidates.filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    free.next().expect("a port is free")
-}
-
-/// Dies with the value.
+/// A broker that runs. Dies with the value.
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub struct Broker {
     process: Child,
     log: BufReader<ChildStderr>,
     http: String,
@@ -158,12 +153,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// The default engine, on a journal of its own.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Launch::durable().start().await
     }
 
     /// Reads the log until a line says `text`, and returns that line.
-    pub(crate) async fn wait_for_log(&mut self, text: &str) -> String {
+    pub async fn wait_for_log(&mut self, text: &str) -> String {
         let mut said = String::new();
         let read = async {
             loop {
@@ -181,20 +176,37 @@ impl Broker {
             .expect("the broker never said so")
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it serves gRPC, on the loopback address.
+    pub fn port(&self) -> u16 {
         self.launch.port
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it serves gRPC.
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    pub(crate) fn client(&self) -> Client {
+    /// Where it serves HTTP, such as `127.0.0.1:7401`.
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// See [`Launch::client`].
+    pub fn client(&self) -> Client {
         self.launch.client()
     }
 
+    /// Memory that it has from the system.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.process.id().expect("it still runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let mut lines = status.lines();
+        let kibibytes = lines.find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        kibibytes.unwrap().trim().parse::<u64>().unwrap() << 10
+    }
+
     /// From now on its writes to files fail; what it says goes through a pipe.
-    pub(crate) fn break_disk(&self) {
+    pub fn break_disk(&self) {
         let id = self.process.id().expect("it still runs");
         let pid = Pid::from_raw(id.cast_signed()).unwrap();
         let nothing = Rlimit {
@@ -205,21 +217,18 @@ impl Broker {
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) async fn ended(mut self) -> (ExitStatus, Launch) {
+    pub async fn ended(mut self) -> (ExitStatus, Launch) {
         let status = timeout(PATIENCE, self.process.wait()).await;
         (status.expect("it never ended").unwrap(), self.launch)
     }
 
-    pub(crate) async fn stats(&self, queue: &str) -> QueueStats {
+    /// What it says about a queue, which has to be there.
+    pub async fn stats(&self, queue: &str) -> QueueStats {
         self.client().queue(queue).stats().await.unwrap()
     }
 
     /// Asks until the queue is as it should be; a queue that is not there yet is not.
-    pub(crate) async fn stats_when(
-        &self,
-        queue: &str,
-        holds: impl Fn(&QueueStats) -> bool,
-    ) -> QueueStats {
+    pub async fn stats_when(&self, queue: &str, holds: impl Fn(&QueueStats) -> bool) -> QueueStats {
         let queue = self.client().queue(queue);
         let mut last = None;
         let ask = async {
@@ -236,7 +245,7 @@ impl Broker {
     }
 
     /// The answer to GET /readyz, head and all.
-    pub(crate) async fn readyz(&self) -> String {
+    pub async fn readyz(&self) -> String {
         let mut connection = TcpStream::connect(&self.http).await.unwrap();
         let request = "GET /readyz HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
         connection.write_all(request.as_bytes()).await.unwrap();
@@ -245,16 +254,18 @@ impl Broker {
         answer
     }
 
-    pub(crate) fn producer(&self, arguments: &[&str]) -> Process {
+    /// Starts a producer for it.
+    pub fn producer(&self, arguments: &[&str]) -> Process {
         Process::start("baton-producer", &self.url(), arguments)
     }
 
-    pub(crate) fn consumer(&self, arguments: &[&str]) -> Process {
+    /// Starts a consumer for it.
+    pub fn consumer(&self, arguments: &[&str]) -> Process {
         Process::start("baton-consumer", &self.url(), arguments)
     }
 
     /// kill -9. It has no business to have panicked, or to have failed, before.
-    pub(crate) async fn kill(mut self) -> Launch {
+    pub async fn kill(mut self) -> Launch {
         self.process.kill().await.unwrap();
         let log = self.rest_of_log().await;
         let sound = !log.contains("panicked at") && !log.contains("ERROR");
@@ -263,7 +274,7 @@ impl Broker {
     }
 
     /// SIGTERM.
-    pub(crate) async fn terminate(mut self) -> (ExitStatus, Launch) {
+    pub async fn terminate(mut self) -> (ExitStatus, Launch) {
         send(&self.process, Signal::TERM);
         // Keeps the pipe open, and empty, while it says goodbye.
         self.rest_of_log().await;

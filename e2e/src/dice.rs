@@ -3,20 +3,23 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+/// The same choices from the same seed.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// From any number.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A seed of its own for somebody who throws beside others.
-    pub(crate) fn fork(&mut self) -> Self {
+    pub fn fork(&mut self) -> Self {
         Self(self.number())
     }
 
-    pub(crate) fn number(&mut self) -> u64 {
+    /// Any of them, each as likely.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,22 +28,26 @@ impl Dice {
     }
 
     /// Less than `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.number() % end
     }
 
-    pub(crate) fn milliseconds(&mut self, from: u64, to: u64) -> Duration {
+    /// At least `from`, less than `to`.
+    pub fn milliseconds(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
     }
 }
 
 /// A number from the environment; none: not said.
-pub(crate) fn number(variable: &str) -> Option<u64> {
+///
+/// # Panics
+/// When it is no number.
+pub fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(value.parse().expect("a number"))
 }
 
 /// Another one each time.
-pub(crate) fn any_seed() -> u64 {
+pub fn any_seed() -> u64 {
     RandomState::new().hash_one(0u8) % 1_000_000_000
 }

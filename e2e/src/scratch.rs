@@ -3,27 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::processes::build_folder;
+
+/// An empty directory.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     path: PathBuf,
 }
 
+#[expect(
+    clippy::new_without_default,
+    reason = "it makes a directory, which is more than a default"
+)]
 impl Scratch {
-    /// Not below /tmp, which may be memory.
-    pub(crate) fn new() -> Self {
+    /// Not below /tmp, which may be memory, but in `target/tmp`, where cargo has its tests write.
+    pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{process}-{count}"));
+        let name = format!("e2e-{process}-{count}");
+        let path = build_folder().with_file_name("tmp").join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self { path }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where a broker keeps its data; the broker makes it.
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.path.join("data")
     }
 }

@@ -130,21 +130,25 @@ fn within_the_budget(contexts: bool, in_flight: u64, each: u32) {
 
 #[test]
 fn a_million_items_in_flight_in_large_batches() {
+    let _turn = crate::turn();
     within_the_budget(false, 10_000, 250);
 }
 
 #[test]
 fn a_million_items_in_flight_with_their_traces() {
+    let _turn = crate::turn();
     within_the_budget(true, 10_000, 100);
 }
 
 #[test]
 fn more_items_in_flight_one_by_one_than_there_is_room_for() {
+    let _turn = crate::turn();
     within_the_budget(true, 4000, 1);
 }
 
 #[test]
 fn what_is_dropped_goes_in_its_order() {
+    let _turn = crate::turn();
     let _alone = alone();
     let shared = shared(4 << 20, 1000);
     let mut queue = Busy::new(&shared);

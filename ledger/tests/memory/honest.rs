@@ -34,16 +34,19 @@ fn assert_honest(
 
 #[test]
 fn items_in_flight_by_batches() {
+    let _turn = crate::turn();
     assert_honest(0, |_| {}, |busy| busy.in_flight(1, 256 * 200, 256));
 }
 
 #[test]
 fn items_in_flight_one_by_one() {
+    let _turn = crate::turn();
     assert_honest(0, |_| {}, |busy| busy.in_flight(1, 20_000, 1));
 }
 
 #[test]
 fn items_in_flight_with_their_traces() {
+    let _turn = crate::turn();
     for each in [1, 256] {
         let prepare = |busy: &mut Busy| busy.contexts = true;
         assert_honest(0, prepare, |busy| busy.in_flight(1, each * 2000, each));
@@ -52,6 +55,7 @@ fn items_in_flight_with_their_traces() {
 
 #[test]
 fn few_items_that_are_left_of_many() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for batch in 0..2000 {
             let first = 1 + batch * 256;
@@ -69,6 +73,7 @@ fn few_items_that_are_left_of_many() {
 
 #[test]
 fn items_that_waited_when_their_leases_were_cut_in_pieces() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for first in (1..50_000).step_by(1000) {
             busy.in_flight(first, 1000, 1000);
@@ -83,6 +88,7 @@ fn items_that_waited_when_their_leases_were_cut_in_pieces() {
 
 #[test]
 fn finished_items() {
+    let _turn = crate::turn();
     for each in [1_u32, 256] {
         let fill = |busy: &mut Busy| {
             for first in (1..20_000).step_by(each as usize) {
@@ -99,6 +105,7 @@ fn finished_items() {
 
 #[test]
 fn attempts_of_items_that_go_on() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for number in 1..=4 {
             busy.lease(1, 1000, number);
@@ -113,6 +120,7 @@ fn attempts_of_items_that_go_on() {
 
 #[test]
 fn items_that_came_back_untouched() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| busy.ledger.released(1, 20_000);
     let mut busy = {
         let _alone = alone();
@@ -136,6 +144,7 @@ fn items_that_came_back_untouched() {
 
 #[test]
 fn dead_letters_that_were_tried_often() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for number in 1..=10 {
             busy.lease(1, 256, number);
@@ -149,6 +158,7 @@ fn dead_letters_that_were_tried_often() {
 
 #[test]
 fn the_slowest_of_a_day() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for hour in 0..24 * 4 {
             let first = 1 + hour * 64;
@@ -170,6 +180,7 @@ fn the_slowest_of_a_day() {
 
 #[test]
 fn histograms_of_a_busy_day() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for step in 0..24 * 60 * 3 {
             let first = 1 + step * 16;
@@ -190,6 +201,7 @@ fn histograms_of_a_busy_day() {
 
 #[test]
 fn what_is_not_durable_yet() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for first in (1..30_000).step_by(3) {
             busy.arrive(first, 3);
@@ -204,6 +216,7 @@ fn what_is_not_durable_yet() {
 
 #[test]
 fn items_that_wait() {
+    let _turn = crate::turn();
     let fill = |busy: &mut Busy| {
         for item in 1..10_000 {
             busy.arrive(item, 1);

@@ -1,5 +1,5 @@
 # `make demo` runs it, `make test` tests it; `make check` is what CI runs.
-.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign peers test-traces soak fuzz bench bench-durable clean
+.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign peers test-traces test-compose soak fuzz bench bench-durable clean
 
 # Of each fuzz target.
 FUZZ_SECONDS ?= 60
@@ -18,7 +18,7 @@ test: ## everything that needs nothing but the Rust toolchain
 	cargo test --workspace --locked
 	BATON_TEST_ENGINE=memory cargo test --locked -p baton-broker --test broker
 
-check: fmt clippy doc test ## what CI runs, but for test-foreign, test-traces and lint-proto
+check: fmt clippy doc test ## what CI runs, but for test-foreign, test-traces, test-compose and lint-proto
 
 fmt: ## is the code formatted?
 	cargo fmt --all --check
@@ -40,7 +40,10 @@ test-foreign: .venv/bin/buf ## a client made from the bare .proto, in Python
 peers: .peers/ready ## installs what test-traces needs, into .peers/: a test agent, a collector, Prometheus
 
 test-traces: .peers/ready ## traces and metrics, as software that is not ours reads them
-	cargo test --workspace --locked --test peers
+	cargo test --workspace --locked --test peers -- --skip compose::
+
+test-compose: ## docker-compose.yml under load, while its containers are killed, frozen, cut off and replaced; needs a container engine
+	BATON_BUILD_PROFILE=$${BATON_BUILD_PROFILE:-dev} cargo test --workspace --locked --test peers compose:: -- --test-threads 1 --nocapture
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is absent: cargo install cargo-fuzz"; exit 1; }

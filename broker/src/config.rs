@@ -20,7 +20,7 @@ use clap::Parser as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
 
-use self::args::Args;
+use self::args::{Args, Instead};
 use self::file::File;
 use self::settings::Settings;
 use crate::engine::{Accounting, Keep, TraceSink};
@@ -86,6 +86,8 @@ pub enum Command {
     Serve(Box<Config>),
     /// To look after a data directory.
     Offline(Task),
+    /// To ask the broker that serves HTTP there how it is.
+    Health(SocketAddr),
 }
 
 /// Why the process ends before it began.
@@ -125,29 +127,47 @@ fn from(
             Stop::Asked(text)
         }
     })?;
-    if let Some(offline) = args.command.take() {
-        let (task, problems) = offline.task();
-        return ended(problems).map(|()| Command::Offline(task));
-    }
     let mut problems = Vec::new();
-    let file = match &args.config {
-        Some(path) => match read(path) {
-            Ok(text) => File::parse(path, &text, &mut problems),
-            Err(error) => {
-                problems.push(format!("--config {path}: {error}"));
-                File::default()
-            }
-        },
-        None => File::default(),
+    match args.command.take() {
+        Some(Instead::Offline(offline)) => {
+            let (task, problems) = offline.task();
+            ended(problems).map(|()| Command::Offline(task))
+        }
+        Some(Instead::Health(health)) => {
+            let file = file(health.config.as_deref(), read, &mut problems);
+            let (http, found) = health.settings().or(file.settings).http_address();
+            problems.extend(found);
+            ended(problems).map(|()| Command::Health(http))
+        }
+        None => {
+            let file = file(args.config.as_deref(), read, &mut problems);
+            let (config, found) = args.settings().or(file.settings).resolve();
+            problems.extend(found);
+            ended(problems)?;
+            Ok(Command::Serve(Box::new(Config {
+                queues: file.queues,
+                ..config
+            })))
+        }
+    }
+}
+
+/// What stands in the file, if there is one.
+fn file(
+    path: Option<&str>,
+    read: impl FnOnce(&str) -> Result<String, String>,
+    problems: &mut Vec<String>,
+) -> File {
+    let Some(path) = path else {
+        return File::default();
     };
-    let settings = args.settings().or(file.settings);
-    let (config, found) = settings.resolve();
-    problems.extend(found);
-    ended(problems)?;
-    Ok(Command::Serve(Box::new(Config {
-        queues: file.queues,
-        ..config
-    })))
+    match read(path) {
+        Ok(text) => File::parse(path, &text, problems),
+        Err(error) => {
+            problems.push(format!("--config {path}: {error}"));
+            File::default()
+        }
+    }
 }
 
 fn ended(problems: Vec<String>) -> Result<(), Stop> {
@@ -187,7 +207,7 @@ mod tests {
     fn serve(command: Command) -> Config {
         match command {
             Command::Serve(config) => *config,
-            Command::Offline(task) => panic!("expected to serve, got {task:?}"),
+            other => panic!("expected to serve, got {other:?}"),
         }
     }
 
@@ -202,7 +222,7 @@ mod tests {
         let arguments = ["baton-broker"].iter().chain(arguments);
         match from(arguments.copied(), |_| Err("no file is asked for".into()))? {
             Command::Offline(task) => Ok(task),
-            Command::Serve(config) => panic!("expected a task, got {config:?}"),
+            other => panic!("expected a task, got {other:?}"),
         }
     }
 
@@ -292,6 +312,27 @@ mod tests {
         let missing = from(["b", "--config", "x.toml"], |_| Err("no such file".into()));
         assert!(
             matches!(missing, Err(Stop::Usage(text)) if text.contains("x.toml") && text.contains("no such file"))
+        );
+    }
+
+    #[test]
+    fn health_is_asked_where_the_broker_was_told_to_serve_http() {
+        let asks = |arguments: &[&'static str]| {
+            let arguments = ["baton-broker", "health"].iter().chain(arguments);
+            from(arguments.copied(), |_| Ok("http = '0.0.0.0:99'".into()))
+        };
+        let at = |arguments| match asks(arguments) {
+            Ok(Command::Health(address)) => address.to_string(),
+            other => panic!("expected to ask, got {other:?}"),
+        };
+        assert_eq!(at(&[]), "127.0.0.1:7401");
+        assert_eq!(at(&["--config", "baton.toml"]), "0.0.0.0:99");
+        assert_eq!(
+            at(&["--config", "baton.toml", "--http", "[::]:1"]),
+            "[::]:1"
+        );
+        assert!(
+            matches!(asks(&["--http", "here"]), Err(Stop::Usage(text)) if text.contains("--http"))
         );
     }
 

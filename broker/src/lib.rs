@@ -2,13 +2,14 @@
 //!
 //! [`Broker::start`] binds the ports and runs everything; [`Running`] is the broker at work, and drains it. Arrows point
 //! down: `rpc` and `http` -> `engine` -> the queue state machine. `config` turns flags, environment and file into
-//! one [`Config`]. `offline` looks after a data directory that no broker has. The binary is a shell around this; tests embed it.
+//! one [`Config`]. `offline` looks after a data directory that no broker has, `health` asks a broker how it is. The binary is a shell around this; tests embed it.
 
 pub mod config;
 mod connections;
 mod drain;
 pub mod engine;
 pub mod error;
+pub mod health;
 mod housekeeping;
 mod http;
 pub mod limits;

@@ -1,10 +1,11 @@
-//! `baton-broker`: reads its configuration, serves, drains on SIGTERM and SIGINT.
+//! `baton-broker`: reads its configuration, serves, drains on SIGTERM and SIGINT; or does what a subcommand says instead.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_broker::config::{self, Command, Config};
-use baton_broker::{Broker, Running, offline};
+use baton_broker::{Broker, Running, health, offline};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let config = match config::from_process() {
         Ok(Command::Serve(config)) => *config,
         Ok(Command::Offline(task)) => return ended(&offline::run(&task)),
+        Ok(Command::Health(http)) => return ask_health(http),
         Err(config::Stop::Asked(text)) => return print(&text, ExitCode::SUCCESS),
         Err(config::Stop::Usage(text)) => return print(&text, ExitCode::from(EX_USAGE)),
     };
@@ -93,6 +95,28 @@ async fn serve(broker: Running, grace: Duration) -> ExitCode {
     }
     warn!("stopped with items in hand");
     ExitCode::from(UNFINISHED)
+}
+
+fn ask_health(http: SocketAddr) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return print(
+                &format!("error: cannot start: {error}\n"),
+                ExitCode::FAILURE,
+            );
+        }
+    };
+    let health = runtime.block_on(health::ask(http));
+    let code = if health.ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+    print(&health.text, code)
 }
 
 fn ended(outcome: &offline::Outcome) -> ExitCode {

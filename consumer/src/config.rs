@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use baton_telemetry::program::flags::{OutputFlags, OutputForm};
+use baton_telemetry::program::launch::Lasts;
 use baton_telemetry::program::otel;
 use baton_telemetry::program::problems::{Problems, check_queue_name};
 
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) lease: Option<Duration>,
     pub(crate) count: Option<u64>,
     pub(crate) until_drained: bool,
+    pub(crate) lasts: Lasts,
     pub(crate) output: OutputFlags,
     pub(crate) otel: otel::Settings,
 }
@@ -96,9 +98,19 @@ impl Config {
             lease,
             count: items.count,
             until_drained: items.until_drained,
+            lasts: lasts(items),
             output: args.output,
             otel,
         })
+    }
+}
+
+/// One that was told no end is there to be stopped, although its queue may be closed one day.
+const fn lasts(items: &ItemFlags) -> Lasts {
+    if items.count.is_some() || items.until_drained || items.until_closed {
+        Lasts::UntilDone
+    } else {
+        Lasts::UntilStopped
     }
 }
 
@@ -261,6 +273,15 @@ mod tests {
             "--prefetch",
         ] {
             assert!(report.contains(flag), "{flag} in {report}");
+        }
+    }
+
+    #[test]
+    fn only_a_consumer_that_was_told_no_end_is_there_to_be_stopped() {
+        let lasts = |words: &[&str]| config(&[&["q", "print"], words].concat()).unwrap().lasts;
+        assert_eq!(lasts(&[]), Lasts::UntilStopped);
+        for end in [&["--count=1"], &["--until-drained"], &["--until-closed"]] {
+            assert_eq!(lasts(end), Lasts::UntilDone);
         }
     }
 

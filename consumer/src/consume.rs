@@ -117,7 +117,9 @@ struct Run<'a> {
 
 type Unread = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Outcome> + 'a>>;
-type Settle = std::pin::Pin<Box<dyn Future<Output = (u64, Verdict, Result<Settled, Error>)>>>;
+/// An item and its attempt, what became of it, and how the broker took that.
+type Told = ((u64, u32), Verdict, Result<Settled, Error>);
+type Settle = std::pin::Pin<Box<dyn Future<Output = Told>>>;
 
 impl<'a> Run<'a> {
     fn new(
@@ -150,13 +152,13 @@ impl<'a> Run<'a> {
             biased;
             () = self.stop.cancelled(), if !self.ended => self.take_no_more(),
             Some(outcome) = self.at_work.next() => self.note(outcome),
-            Some((item_id, verdict, settled)) = self.settling.next() => {
-                self.report.settled(item_id, &verdict, &settled);
+            Some((delivery, verdict, settled)) = self.settling.next() => {
+                self.report.settled(delivery, &verdict, &settled);
             }
             arrival = self.consumer.next(), if takes_more => self.take(arrival),
             () = &mut self.unread, if !self.ended => self.end_unread(),
             // Only when nothing else is at hand: what came together is written together.
-            () = ready(()), if !self.unwritten.is_empty() => self.write(),
+            () = ready(()), if !self.unwritten.is_empty() || self.report.has_pending() => self.write(),
             else => return false,
         }
         if self.unwritten.len() >= BATCH_ITEMS || self.report.is_full() {
@@ -217,10 +219,10 @@ impl<'a> Run<'a> {
             } else {
                 outcome.verdict
             };
-            let item_id = outcome.delivery.item_id();
+            let delivery = (outcome.delivery.item_id(), outcome.delivery.attempt());
             let settling = verdict.settle(outcome.delivery);
             self.settling
-                .push(Box::pin(async move { (item_id, verdict, settling.await) }));
+                .push(Box::pin(async move { (delivery, verdict, settling.await) }));
         }
         if let Err(error) = written {
             self.end_with(Ending::OutputGone(error));

@@ -31,8 +31,15 @@ pub(crate) enum Event<'a> {
         #[serde(flatten)]
         payload: Option<Payload<'a>>,
     },
+    /// The broker has it in writing: what it was told of the item's outcome is as durable as its engine makes it.
+    Settled {
+        item_id: u64,
+        attempt: u32,
+        outcome: &'static str,
+    },
     Unsettled {
         item_id: u64,
+        attempt: u32,
         problem: &'a str,
     },
     Summary {
@@ -84,7 +91,7 @@ impl<'a> Event<'a> {
     }
 }
 
-const fn outcome_name(verdict: &Verdict) -> &'static str {
+pub(crate) const fn outcome_name(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Done => "processed",
         Verdict::Failed { .. } => "failed",

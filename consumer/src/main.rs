@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use baton_client::{Client, Consumer, Error};
 use baton_telemetry::program::exit::Exit;
-use baton_telemetry::program::launch::launch;
+use baton_telemetry::program::launch::{Lasts, launch};
 use baton_telemetry::program::output::complain;
 use baton_telemetry::program::problems::Problems;
 use clap::Parser;
@@ -55,7 +55,7 @@ fn consume(config: Result<Config, Problems>) -> ExitCode {
         return refuse(error, Exit::Configuration);
     }
     match Job::prepare(&config) {
-        Ok(job) => launch(PROGRAM, |stop| traced(config, job, stop)),
+        Ok(job) => launch(PROGRAM, config.lasts, |stop| traced(config, job, stop)),
         Err(problem) => refuse(problem, Exit::CommandNotFound),
     }
 }
@@ -68,7 +68,7 @@ fn explain(explain: Result<Explain, Problems>) -> ExitCode {
     if let Err(error) = explain.output.init_log() {
         return refuse(error, Exit::Configuration);
     }
-    launch(PROGRAM, |stop| explain.run(stop))
+    launch(PROGRAM, Lasts::UntilDone, |stop| explain.run(stop))
 }
 
 fn refuse(problem: impl std::fmt::Display, exit: Exit) -> ExitCode {

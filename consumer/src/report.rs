@@ -15,7 +15,7 @@ use baton_telemetry::program::stage_table::{StageObject, StageTable, WORTH_A_TAB
 use baton_telemetry::program::throughput::Throughput;
 
 use crate::config::{Config, JobConfig};
-use crate::event::{Event, Payload};
+use crate::event::{Event, Payload, outcome_name};
 use crate::job::Outcome;
 use crate::preview::preview;
 use crate::verdict::Verdict;
@@ -124,7 +124,7 @@ impl Report {
     /// Notes how the broker took an item's verdict.
     pub(crate) fn settled(
         &mut self,
-        item_id: u64,
+        (item_id, attempt): (u64, u32),
         verdict: &Verdict,
         settled: &Result<Settled, Error>,
     ) {
@@ -142,15 +142,36 @@ impl Report {
         let problem = match settled {
             Ok(Settled::LeaseLost) => "its lease had ended, so it may be processed once more",
             Err(_) => "the broker may not know what became of it, so it may be processed once more",
-            Ok(_) => return,
+            Ok(_) => return self.confirmed(item_id, attempt, verdict),
         };
         match self.form {
             OutputForm::Text => {
                 self.output
                     .item(Mark::Trouble, format_args!("item {item_id}: {problem}"));
             }
-            OutputForm::Json => self.output.object(&Event::Unsettled { item_id, problem }),
+            OutputForm::Json => self.output.object(&Event::Unsettled {
+                item_id,
+                attempt,
+                problem,
+            }),
         }
+    }
+
+    /// People have seen the item's own line, and need no second one when all is well.
+    fn confirmed(&mut self, item_id: u64, attempt: u32, verdict: &Verdict) {
+        if self.form == OutputForm::Json && !(self.quiet && *verdict == Verdict::Done) {
+            self.output.object(&Event::Settled {
+                item_id,
+                attempt,
+                outcome: outcome_name(verdict),
+            });
+        }
+    }
+
+    /// Whether something was noted and not written yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        let pending = |output: &Output| !output.pending().is_empty();
+        pending(&self.output) || self.payloads.as_ref().is_some_and(pending)
     }
 
     /// Whether what was noted should be written before more is.

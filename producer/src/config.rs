@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baton_telemetry::program::flags::OutputFlags;
+use baton_telemetry::program::launch::Lasts;
 use baton_telemetry::program::otel;
 use baton_telemetry::program::problems::{Problems, check_queue_name};
 use bytesize::ByteSize;
@@ -49,6 +50,15 @@ pub(crate) enum SourceConfig {
         format: Format,
         max_bytes: usize,
     },
+}
+
+impl SourceConfig {
+    pub(crate) const fn lasts(&self) -> Lasts {
+        match self {
+            Self::Generate { count: None, .. } => Lasts::UntilStopped,
+            Self::Generate { .. } | Self::Send { .. } => Lasts::UntilDone,
+        }
+    }
 }
 
 /// What every item gets on top of its payload.
@@ -247,6 +257,15 @@ mod tests {
             (config.stamp.ttl, config.join, config.close),
             (None, false, false)
         );
+    }
+
+    #[test]
+    fn only_a_generator_without_a_count_is_there_to_be_stopped() {
+        let lasts = |words: &[&str]| config(words).unwrap().source.lasts();
+        let endless = lasts(&["q", "generate", "--count", "0"]);
+        assert_eq!(endless, Lasts::UntilStopped);
+        assert_eq!(lasts(&["q", "generate"]), Lasts::UntilDone);
+        assert_eq!(lasts(&["q", "send"]), Lasts::UntilDone);
     }
 
     #[test]

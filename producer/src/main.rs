@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use baton_client::{Client, Error, Producer};
 use baton_telemetry::program::exit::Exit;
-use baton_telemetry::program::launch::launch;
+use baton_telemetry::program::launch::{Lasts, launch};
 use baton_telemetry::program::otel;
 use baton_telemetry::program::output::complain;
 use baton_telemetry::program::problems::Problems;
@@ -52,7 +52,8 @@ fn publish(config: Result<Config, Problems>) -> ExitCode {
     if let Err(error) = config.output.init_log() {
         return refuse(error);
     }
-    launch(PROGRAM, |stop| traced(config, stop))
+    let lasts = config.source.lasts();
+    launch(PROGRAM, lasts, |stop| traced(config, stop))
 }
 
 fn explain(explain: Result<Explain, Problems>) -> ExitCode {
@@ -63,7 +64,7 @@ fn explain(explain: Result<Explain, Problems>) -> ExitCode {
     if let Err(error) = explain.output.init_log() {
         return refuse(error);
     }
-    launch(PROGRAM, |stop| explain.run(stop))
+    launch(PROGRAM, Lasts::UntilDone, |stop| explain.run(stop))
 }
 
 fn refuse(problem: impl std::fmt::Display) -> ExitCode {

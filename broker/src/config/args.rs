@@ -11,7 +11,7 @@ use crate::offline::Task;
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(super) struct Args {
     #[command(subcommand)]
-    pub(super) command: Option<Offline>,
+    pub(super) command: Option<Instead>,
 
     /// Where gRPC is served [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS", env = "BATON_LISTEN")]
@@ -92,6 +92,36 @@ pub(super) struct Args {
 }
 
 /// What is done instead of serving.
+#[derive(Debug, Subcommand)]
+pub(super) enum Instead {
+    /// Ask the broker on this machine whether it takes work: exit 0 if it does, 1 if not
+    Health(Health),
+    #[command(flatten)]
+    Offline(Offline),
+}
+
+/// Where the broker is, as it was told itself.
+#[derive(Debug, clap::Args)]
+pub(super) struct Health {
+    /// Where it serves HTTP [default: 127.0.0.1:7401]
+    #[arg(long, value_name = "ADDRESS", env = "BATON_HTTP")]
+    http: Option<String>,
+
+    /// Its settings, as TOML
+    #[arg(long, value_name = "FILE", env = "BATON_CONFIG")]
+    pub(super) config: Option<String>,
+}
+
+impl Health {
+    pub(super) fn settings(self) -> Settings {
+        Settings {
+            http: self.http,
+            ..Settings::default()
+        }
+    }
+}
+
+/// What is done to a data directory.
 #[derive(Debug, Subcommand)]
 pub(super) enum Offline {
     /// Verify a data directory that no broker has, and change nothing: exit 0 if it is sound, 1 if not

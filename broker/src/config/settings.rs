@@ -115,6 +115,15 @@ impl Settings {
         })
     }
 
+    /// Where HTTP is served, and what is wrong with that. To ask there takes no permission.
+    pub(super) fn http_address(self) -> (SocketAddr, Vec<String>) {
+        let mut read = Reader {
+            problems: Vec::new(),
+        };
+        let address = read.address("http", self.http.as_deref().unwrap_or(HTTP), true);
+        (address, read.problems)
+    }
+
     /// The configuration, and all that is wrong with it.
     pub(super) fn resolve(self) -> (Config, Vec<String>) {
         let mut read = Reader {

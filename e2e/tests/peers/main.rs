@@ -1,6 +1,8 @@
 //! What Baton exports, read by software that nobody here wrote: Datadog's test agent and rotel take its spans and
 //! metrics by OTLP, Prometheus scrapes it. `make peers` installs them, `make test-traces` runs this; without them it
 //! fails.
+//!
+//! And what docker-compose.yml makes of it, in containers: [`compose`], which `make test-compose` runs and `make test-traces` leaves out.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,6 +32,7 @@ mod ambient;
 mod arrival;
 mod clocks;
 mod collector_dies;
+mod compose;
 mod every_item;
 mod exposition;
 mod failures;

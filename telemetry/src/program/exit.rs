@@ -5,14 +5,14 @@ use std::process::ExitCode;
 /// Shown below `--help`.
 pub const EXIT_CODES_HELP: &str = "\
 Exit codes:
-  0    done, or whoever read the output went away
+  0    done, or whoever read the output went away; also SIGTERM to a run without an end of its own
   1    failed, for example no broker within --give-up-after
   2    flags that cannot be understood
   64   flags that were understood but make no sense
   65   bad input data (producer)
   127  the command does not exist (consumer exec)
   130  stopped by Ctrl-C (SIGINT) after finishing what was in hand
-  143  stopped by SIGTERM after finishing what was in hand";
+  143  stopped by SIGTERM before its end, after finishing what was in hand";
 
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

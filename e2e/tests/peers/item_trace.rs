@@ -32,6 +32,8 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.44.0";
 pub(crate) struct ItemTrace<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) item: &'a Span,
+    /// Where the broker was reached.
+    broker: &'a str,
 }
 
 /// `queue` of `queue orders`.
@@ -75,7 +77,18 @@ impl<'a> ItemTrace<'a> {
     /// Several, if they have a foreign span as their parent.
     pub(crate) fn all(trace: &'a Trace) -> Vec<Self> {
         let items = trace.spans.iter().filter(|span| operation(span) == "item");
-        items.map(|item| Self { trace, item }).collect()
+        let broker = "127.0.0.1";
+        let all = items.map(|item| Self {
+            trace,
+            item,
+            broker,
+        });
+        all.collect()
+    }
+
+    /// By clients that reach the broker at this address, instead of 127.0.0.1.
+    pub(crate) fn through(self, broker: &'a str) -> Self {
+        Self { broker, ..self }
     }
 
     /// The item's spans, parents first.
@@ -235,7 +248,7 @@ impl<'a> ItemTrace<'a> {
             said("messaging.operation.type"),
             expected.operation_type,
         );
-        says("address", said("server.address"), "127.0.0.1");
+        says("address", said("server.address"), self.broker);
         if name != "publish" {
             let id = self.id().to_string();
             says("message id", said("messaging.message.id"), &id);

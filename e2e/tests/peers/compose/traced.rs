@@ -25,7 +25,7 @@ async fn one_trace_crosses_all_containers() {
     let stack = Stack::up_with(&[("COMPOSE_PROFILES", "traces")], 1, 2).await;
     let whole = whole_traces(&stack).await;
     for trace in &whole {
-        let item = ItemTrace::only(trace);
+        let item = ItemTrace::only(trace).through("broker");
         item.check();
         assert_eq!(trace.absent_parents(), Vec::<String>::new());
         assert!(

@@ -13,6 +13,12 @@ use std::sync::Arc;
 pub use fault::{Call, FaultFs};
 pub use real::RealFs;
 
+/// What a disk is given at once without disturbing others for long. Aligned as direct writes want it.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
+
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
+
 /// The directory that a journal lives in. Names are plain file names.
 pub trait FileSystem: fmt::Debug + Send + Sync {
     /// The names of its files, in no order.
@@ -78,6 +84,14 @@ pub trait File: fmt::Debug + Send + Sync {
     /// The system's; `StorageFull`.
     fn write_at(&self, parts: &[io::IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
+    /// Writes zeros from `offset` on, all of them: whole blocks, which nobody reads soon.
+    ///
+    /// # Errors
+    /// The system's; `StorageFull`.
+    fn write_zeros(&self, bytes: usize, offset: u64) -> io::Result<()> {
+        write_zeros_cached(self, bytes, offset)
+    }
+
     /// Sets its length; what is new reads as zeros, and the room for it is reserved.
     ///
     /// # Errors
@@ -89,4 +103,17 @@ pub trait File: fmt::Debug + Send + Sync {
     /// # Errors
     /// The system's. After one, what is on disk is unknown.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// As any other write does it.
+fn write_zeros_cached(file: &(impl File + ?Sized), bytes: usize, offset: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes {
+        let piece = &ZEROS.0[..ZEROS.0.len().min(bytes - written)];
+        match file.write_at(&[io::IoSlice::new(piece)], offset + written as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            more => written += more,
+        }
+    }
+    Ok(())
 }

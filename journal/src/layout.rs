@@ -14,6 +14,10 @@ const COPIED_BYTES: usize = 512;
 /// Parts of one write: Linux takes no more (IOV_MAX).
 const PARTS_MAX: usize = 1024;
 
+/// What the page cache has to have whole: writing less of a block that it does not have means reading it first.
+const BLOCK_BYTES: usize = 4096;
+static BLOCK: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+
 /// Bytes in a row.
 #[derive(Clone, Copy, Debug)]
 enum Piece {
@@ -123,18 +127,25 @@ impl Layout {
         self.open = to;
     }
 
-    /// Writes it.
+    /// Writes it, and zeros up to the end of its last block, but none from `room` on. The next commit begins at this one's end and finds
+    /// that block in the cache.
     pub(crate) fn write(
         &self,
         file: &dyn File,
         offset: u64,
         frames: &[Frame<'_>],
+        room: u64,
     ) -> std::io::Result<()> {
         let slice = |piece: &Piece| match *piece {
             Piece::Scratch { from, to } => IoSlice::new(&self.scratch[from..to]),
             Piece::Payload { frame } => IoSlice::new(frames[frame].payload),
         };
         let mut slices: Vec<IoSlice<'_>> = self.pieces.iter().map(slice).collect();
+        let end = self.offset.next_multiple_of(BLOCK_BYTES as u64).min(room);
+        let padding = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(0);
+        if padding > 0 {
+            slices.push(IoSlice::new(&BLOCK[..padding]));
+        }
         let mut left = &mut slices[..];
         let mut offset = offset;
         while !left.is_empty() {

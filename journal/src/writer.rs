@@ -190,7 +190,7 @@ impl Writer {
         let fail = |action, source| Error::io(action, &segment_name(target.segment), source);
         let written = self
             .layout
-            .write(&*file, target.offset, frames)
+            .write(&*file, target.offset, frames, prepared.bytes)
             .map_err(|source| fail("write to", source))
             .and_then(|()| {
                 let begun = Instant::now();

@@ -10,7 +10,7 @@ use crate::support::*;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 impl Fixture {
-    async fn explain(&mut self, queue: &str, item_id: u64) -> Explanation {
+    pub(crate) async fn explain(&mut self, queue: &str, item_id: u64) -> Explanation {
         let queue = queue.into();
         let request = GetItemRequest { queue, item_id };
         let answer = self.admin.get_item(request).await.unwrap().into_inner();

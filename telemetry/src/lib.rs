@@ -7,6 +7,8 @@
 
 pub mod clock;
 pub mod clock_offset;
+#[cfg(feature = "environment")]
+pub mod environment;
 pub mod histogram;
 pub mod host;
 #[cfg(feature = "latency")]

@@ -1,21 +1,32 @@
 //! The environment as users write it.
 
-use opentelemetry_proto::tonic::common::v1::any_value;
-use opentelemetry_proto::tonic::resource::v1 as proto;
-use prost::Message;
+use std::time::Duration;
 
 use super::*;
 
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://jaeger:4317");
+const SIGNALS: [Signal; 2] = [Signal::Traces, Signal::Metrics];
 
-fn from(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsError> {
-    Settings::from_env("broker", &|name| {
+fn read<'a>(variables: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    |name| {
         let found = variables.iter().find(|it| it.0 == name);
         found.map(|it| it.1.to_owned())
-    })
+    }
 }
 
-fn settings(more: &[(&str, &str)]) -> Settings {
+fn from(variables: &[(&str, &str)]) -> Result<Option<Destination>, SettingsError> {
+    let mut problems = Vec::new();
+    let found = Destination::from_env(Signal::Traces, &read(variables), &mut problems);
+    match problems.pop() {
+        None => Ok(found),
+        Some(problem) => {
+            assert!(found.is_none() && problems.is_empty(), "{problems:?}");
+            Err(problem)
+        }
+    }
+}
+
+fn destination(more: &[(&str, &str)]) -> Destination {
     let variables: Vec<_> = [ENDPOINT].into_iter().chain(more.iter().copied()).collect();
     from(&variables).unwrap().unwrap()
 }
@@ -23,15 +34,6 @@ fn settings(more: &[(&str, &str)]) -> Settings {
 fn error(more: &[(&str, &str)]) -> String {
     let variables: Vec<_> = more.iter().copied().chain([ENDPOINT]).collect();
     from(&variables).unwrap_err().to_string()
-}
-
-fn resource(settings: &Settings, key: &str) -> Option<String> {
-    let message = proto::Resource::decode(settings.resource.encoded()).unwrap();
-    let found = message.attributes.into_iter().find(|it| it.key == key)?;
-    match found.value?.value? {
-        any_value::Value::StringValue(text) => Some(text),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -48,12 +50,10 @@ fn nothing_is_exported_without_an_endpoint() {
 
 #[test]
 fn an_endpoint_is_enough() {
-    let settings = settings(&[]);
-    assert_eq!(settings.endpoint().to_string(), "http://jaeger:4317/");
-    assert_eq!(settings.timeout, Duration::from_secs(10));
-    assert!(settings.gzip && settings.headers.is_empty());
-    assert_eq!(settings.queue_bytes, 16 * 1024 * 1024);
-    assert_eq!(resource(&settings, "service.name").unwrap(), "broker");
+    let destination = destination(&[]);
+    assert_eq!(destination.endpoint.to_string(), "http://jaeger:4317/");
+    assert_eq!(destination.timeout, Duration::from_secs(10));
+    assert!(destination.gzip && destination.headers.is_empty());
 }
 
 #[test]
@@ -66,14 +66,14 @@ fn it_can_be_switched_off_whatever_else_is_said() {
         let variables = [ENDPOINT, off, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
         assert!(from(&variables).unwrap().is_none(), "{off:?}");
     }
-    settings(&[("OTEL_SDK_DISABLED", "1")]);
-    settings(&[("OTEL_TRACES_EXPORTER", "console, otlp")]);
+    destination(&[("OTEL_SDK_DISABLED", "1")]);
+    destination(&[("OTEL_TRACES_EXPORTER", "console, otlp")]);
     assert!(error(&[("OTEL_TRACES_EXPORTER", "zipkin")]).contains("OTEL_TRACES_EXPORTER=zipkin"));
 }
 
 #[test]
 fn variables_of_traces_go_first() {
-    let settings = settings(&[
+    let destination = destination(&[
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[::1]:1"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
@@ -82,16 +82,16 @@ fn variables_of_traces_go_first() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
     ]);
-    assert_eq!(settings.endpoint().to_string(), "http://[::1]:1/");
-    assert_eq!(settings.timeout, Duration::from_millis(250));
-    assert!(!settings.gzip);
+    assert_eq!(destination.endpoint.to_string(), "http://[::1]:1/");
+    assert_eq!(destination.timeout, Duration::from_millis(250));
+    assert!(!destination.gzip);
 }
 
 #[test]
 fn no_request_takes_longer_than_a_batch_is_kept() {
     for value in ["0", "86400000"] {
-        let settings = settings(&[("OTEL_EXPORTER_OTLP_TIMEOUT", value)]);
-        assert_eq!(settings.timeout, Duration::from_secs(60));
+        let destination = destination(&[("OTEL_EXPORTER_OTLP_TIMEOUT", value)]);
+        assert_eq!(destination.timeout, Duration::from_secs(60));
     }
 }
 
@@ -121,7 +121,7 @@ fn what_cannot_be_used_says_what_to_write_instead() {
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "http/json",
-            "TRACES_PROTOCOL=grpc",
+            "OTLP_PROTOCOL=grpc",
         ),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1", "milliseconds"),
@@ -130,8 +130,6 @@ fn what_cannot_be_used_says_what_to_write_instead() {
             "zstd",
             "write gzip or none",
         ),
-        ("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "key1=value1"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "a=%zz", "%25 for %"),
     ] {
         let error = error(&[(name, value)]);
         assert!(error.starts_with(&format!("{name}={value}: ")), "{error}");
@@ -142,16 +140,19 @@ fn what_cannot_be_used_says_what_to_write_instead() {
 #[test]
 fn headers_are_sent_as_they_were_meant() {
     let name = "OTEL_EXPORTER_OTLP_HEADERS";
-    let settings = settings(&[(name, "Authorization=Basic%20c2Vj, x-scope-orgid = a ")]);
-    assert_eq!(settings.headers.get("authorization").unwrap(), "Basic c2Vj");
-    assert_eq!(settings.headers.get("x-scope-orgid").unwrap(), "a");
-    assert_eq!(settings.headers.len(), 2);
+    let destination = destination(&[(name, "Authorization=Basic%20c2Vj, x-scope-orgid = a ")]);
+    assert_eq!(
+        destination.headers.get("authorization").unwrap(),
+        "Basic c2Vj"
+    );
+    assert_eq!(destination.headers.get("x-scope-orgid").unwrap(), "a");
+    assert_eq!(destination.headers.len(), 2);
 }
 
 #[test]
 fn headers_are_never_shown() {
     let name = "OTEL_EXPORTER_OTLP_HEADERS";
-    let shown = format!("{:?}", settings(&[(name, "authorization=secret")]));
+    let shown = format!("{:?}", destination(&[(name, "authorization=secret")]));
     assert!(
         shown.contains("authorization") && !shown.contains("secret"),
         "{shown}"
@@ -187,17 +188,81 @@ fn a_password_in_an_endpoint_is_not_shown() {
 }
 
 #[test]
-fn the_service_is_named_by_its_own_variable_first() {
-    let attributes = (
+fn an_empty_variable_is_not_set_whatever_it_is() {
+    let names = [
+        "SDK_DISABLED",
+        "TRACES_EXPORTER",
+        "SERVICE_NAME",
+        "RESOURCE_ATTRIBUTES",
+        "EXPORTER_OTLP_PROTOCOL",
+        "EXPORTER_OTLP_TRACES_PROTOCOL",
+        "EXPORTER_OTLP_HEADERS",
+        "EXPORTER_OTLP_TIMEOUT",
+        "EXPORTER_OTLP_COMPRESSION",
+        "EXPORTER_OTLP_TRACES_ENDPOINT",
+    ];
+    let names = names.map(|name| format!("OTEL_{name}"));
+    for empty in ["", " "] {
+        let variables: Vec<_> = names.iter().map(|name| (name.as_str(), empty)).collect();
+        let (with, without) = (destination(&variables), destination(&[]));
+        assert_eq!(format!("{with:?}"), format!("{without:?}"));
+        assert_eq!(attributes(&read(&variables)), Ok(Vec::new()));
+        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", empty);
+        assert!(from(&[general]).unwrap().is_none());
+    }
+}
+
+#[test]
+fn signals_are_read_alike_and_have_variables_of_their_own() {
+    let all = [
+        ENDPOINT,
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
+        ("OTEL_TRACES_EXPORTER", "otlp,console"),
+    ];
+    let gzip = SIGNALS.map(|signal| {
+        let found = Destination::from_env(signal, &read(&all), &mut Vec::new());
+        found.map(|destination| destination.gzip)
+    });
+    assert_eq!(gzip, [Some(false), Some(true)]);
+    let one = [ENDPOINT, ("OTEL_METRICS_EXPORTER", "none")];
+    let is_on =
+        SIGNALS.map(|signal| Destination::from_env(signal, &read(&one), &mut Vec::new()).is_some());
+    assert_eq!(is_on, [true, false]);
+}
+
+#[test]
+fn all_problems_are_found_and_none_twice() {
+    let wrong = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd"),
+    ];
+    let mut problems = Vec::new();
+    for signal in SIGNALS {
+        assert!(Destination::from_env(signal, &read(&wrong), &mut problems).is_none());
+    }
+    assert_eq!(problems.len(), wrong.len(), "{problems:?}");
+}
+
+#[test]
+fn attributes_end_with_the_service_that_counts() {
+    let list = (
         "OTEL_RESOURCE_ATTRIBUTES",
         "service.name=a,deployment.environment.name=x%20y",
     );
-    let one = settings(&[attributes]);
-    assert_eq!(resource(&one, "service.name").unwrap(), "a");
-    assert_eq!(
-        resource(&one, "deployment.environment.name").unwrap(),
-        "x y"
-    );
-    let two = settings(&[attributes, ("OTEL_SERVICE_NAME", "b")]);
-    assert_eq!(resource(&two, "service.name").unwrap(), "b");
+    let named = attributes(&read(&[list, ("OTEL_SERVICE_NAME", "b")])).unwrap();
+    let wanted = [
+        ("service.name", "a"),
+        ("deployment.environment.name", "x y"),
+        ("service.name", "b"),
+    ];
+    let wanted = wanted.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(named, wanted);
+    for (list, advice) in [("a=b,c", "key1=value1"), ("a=%zz", "%25 for %")] {
+        let list = ("OTEL_RESOURCE_ATTRIBUTES", list);
+        let error = attributes(&read(&[list])).unwrap_err().to_string();
+        assert!(error.contains(advice), "{error}");
+    }
 }

@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithTonicConfig as _,
+    Compression, ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig,
+    WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::environment::Destination;
 
 pub use context::{Headers, ambient, headers};
 pub use settings::Settings;
@@ -48,17 +51,14 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// For a value that only its user understands, such as a header or a compression; says which.
+    /// For an exporter that cannot be made; no value of a variable leads to it.
     pub fn start(&self) -> Result<Exports, ExporterBuildError> {
         let resource = self.resource();
-        let tracer = match self.traces {
-            true => Some(tracer(resource.clone())?),
-            false => None,
-        };
-        let meter = match self.metrics {
-            true => Some(meter(resource)?),
-            false => None,
-        };
+        let (traces, metrics) = (self.traces.as_ref(), self.metrics.as_ref());
+        let traces = traces.map(|to| tracer(to, resource.clone()));
+        let tracer = traces.transpose()?;
+        let metrics = metrics.map(|to| meter(to, resource));
+        let meter = metrics.transpose()?;
         if let Some(tracer) = &tracer {
             global::set_tracer_provider(tracer.clone());
             global::set_text_map_propagator(TraceContextPropagator::new());
@@ -69,24 +69,34 @@ impl Settings {
         Ok(Exports { tracer, meter })
     }
 
-    /// Our own words first: those of the user's variables win.
     fn resource(&self) -> Resource {
         Resource::builder_empty()
             .with_attributes(self.attributes())
-            .with_detectors(&[
-                Box::new(TelemetryResourceDetector),
-                Box::new(EnvResourceDetector::new()),
-            ])
+            .with_detector(Box::new(TelemetryResourceDetector))
             .with_service_name(self.service_name().to_owned())
             .build()
     }
 }
 
-fn tracer(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_retry_policy(RetryPolicy::recommended())
-        .build()?;
+/// As we have read the variables. The SDK's own reading of them differs here and there; what it is told goes first.
+fn to<B: WithTonicConfig + WithExportConfig>(exporter: B, to: &Destination) -> B {
+    let exporter = exporter
+        .with_endpoint(to.endpoint.to_string())
+        .with_timeout(to.timeout)
+        .with_metadata(to.headers.clone())
+        .with_retry_policy(RetryPolicy::recommended());
+    match to.gzip {
+        true => exporter.with_compression(Compression::Gzip),
+        // No word for none: the SDK finds it where we did.
+        false => exporter,
+    }
+}
+
+fn tracer(
+    destination: &Destination,
+    resource: Resource,
+) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = to(SpanExporter::builder().with_tonic(), destination).build()?;
     let batches = match settings::is_set("OTEL_BSP_MAX_QUEUE_SIZE") {
         true => BatchConfigBuilder::default(),
         false => BatchConfigBuilder::default().with_max_queue_size(QUEUED_SPANS),
@@ -100,11 +110,11 @@ fn tracer(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
         .build())
 }
 
-fn meter(resource: Resource) -> Result<SdkMeterProvider, ExporterBuildError> {
-    let exporter = MetricExporter::builder()
-        .with_tonic()
-        .with_retry_policy(RetryPolicy::recommended())
-        .build()?;
+fn meter(
+    destination: &Destination,
+    resource: Resource,
+) -> Result<SdkMeterProvider, ExporterBuildError> {
+    let exporter = to(MetricExporter::builder().with_tonic(), destination).build()?;
     let reader = PeriodicReader::builder(Told::new(exporter, "metrics")).build();
     Ok(SdkMeterProvider::builder()
         .with_resource(resource)
@@ -145,7 +155,7 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let settings = Settings::read("baton-test", value, &mut problems);
+        let settings = Settings::read("baton-test", &value, &mut problems);
         problems.finish(settings).unwrap()
     }
 
@@ -165,8 +175,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_collector_that_is_not_there_does_not_keep_the_program() {
         let exporter = SpanExporter::builder().with_tonic();
-        let exporter =
-            opentelemetry_otlp::WithExportConfig::with_endpoint(exporter, "http://127.0.0.1:1");
+        let exporter = exporter.with_endpoint("http://127.0.0.1:1");
         let processor = BatchSpanProcessor::builder(Told::new(exporter.build().unwrap(), "spans"));
         let tracer = SdkTracerProvider::builder()
             .with_span_processor(processor.build())

@@ -125,9 +125,8 @@ mod tests {
 
     #[test]
     fn a_broker_that_listens_everywhere_is_known_by_its_hosts_name() {
-        let of = |ip: &str, name: Option<&str>| {
-            address(ip.parse().unwrap(), || name.map(str::to_owned))
-        };
+        let of =
+            |ip: &str, name: Option<&str>| address(ip.parse().unwrap(), || name.map(str::to_owned));
         for everywhere in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
             assert_eq!(of(everywhere, Some("broker-1")), "broker-1");
         }

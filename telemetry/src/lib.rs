@@ -18,6 +18,8 @@ pub mod logging;
 pub mod names;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+#[cfg(feature = "environment")]
+mod outage;
 #[cfg(feature = "program")]
 pub mod program;
 pub mod stage;

@@ -1,7 +1,7 @@
 //! Where an item's time went, as GetItem, GetLatency and ListSlowItems tell it.
 
 use baton_proto::v1::*;
-use baton_telemetry::clock::{ClockDomain as Domain, monotonic_ns};
+use baton_telemetry::clock::{ClockDomain as Domain, WallClock, monotonic_ns};
 use prost_types::Duration;
 
 use crate::publisher::Publisher;
@@ -262,6 +262,19 @@ async fn nobody_pays_for_what_nobody_wants_to_know() {
         (explained.state(), explained.stages.len()),
         (ItemState::Done, 0)
     );
+}
+
+#[tokio::test]
+async fn streams_begin_with_what_the_brokers_stamps_are_on_its_wall_clock() {
+    let mut fixture = broker().await;
+    let mut producer = Publisher::open(&mut fixture, "q", "p").await;
+    let publish_stream_response::Response::Started(started) = producer.next().await else {
+        panic!("it begins with its start");
+    };
+    let shift_ns = started.wall_shift_ns.unwrap();
+    let now_ns = monotonic_ns().wrapping_add(shift_ns);
+    let off_ns = WallClock::new().now_ns().abs_diff(now_ns);
+    assert!(off_ns < 60_000_000_000, "{off_ns}");
 }
 
 #[tokio::test]

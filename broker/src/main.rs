@@ -13,6 +13,8 @@ use tracing::{error, info, warn};
 const EX_USAGE: u8 = 64;
 /// sysexits.h: the disk failed.
 const EX_IOERR: u8 = 74;
+/// What a journal gets to be closed after all, where the grace was not enough.
+const SLOW_DISK: Duration = Duration::from_secs(5);
 /// Enough for answers to leave, and for a health check to look.
 const FAILED_GRACE: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(config))
+    let code = runtime.block_on(run(config));
+    // A look-up of the collector's name cannot be cancelled: its thread would keep the process for as long as it takes.
+    if code == ExitCode::SUCCESS {
+        runtime.shutdown_background();
+    } else {
+        runtime.shutdown_timeout(SLOW_DISK);
+    }
+    code
 }
 
 async fn run(config: Config) -> ExitCode {

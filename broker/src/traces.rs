@@ -2,12 +2,13 @@
 //!
 //! Called by the queues' actors, which never wait here: what the exporter has no room for is counted by it and gone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use baton_ledger::account::Account;
 use baton_ledger::sampling::Kept;
 use baton_ledger::spans::{Identity, spans};
+use baton_telemetry::host;
 use baton_telemetry::otlp::{ExportHandle, Exporter, Resource, to_json};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -107,7 +108,32 @@ impl Exporting {
 /// Where clients reach the broker, as spans say it.
 pub(crate) fn identity(grpc: SocketAddr) -> Identity {
     Identity {
-        server_address: grpc.ip().to_string().into(),
+        server_address: address(grpc.ip(), host::name).into(),
         server_port: grpc.port(),
+    }
+}
+
+/// "All addresses" is where the broker listens, as it does in every container, and not where anybody reaches it.
+fn address(ip: IpAddr, host_name: impl FnOnce() -> Option<String>) -> String {
+    let host_name = ip.to_canonical().is_unspecified().then(host_name).flatten();
+    host_name.unwrap_or_else(|| ip.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_listens_everywhere_is_known_by_its_hosts_name() {
+        let of =
+            |ip: &str, name: Option<&str>| address(ip.parse().unwrap(), || name.map(str::to_owned));
+        for everywhere in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(of(everywhere, Some("broker-1")), "broker-1");
+        }
+        assert_eq!(of("0.0.0.0", None), "0.0.0.0");
+        assert_eq!(of("10.0.0.7", Some("broker-1")), "10.0.0.7");
+        assert_eq!(of("::1", Some("broker-1")), "::1");
+        let identity = identity("0.0.0.0:7400".parse().unwrap());
+        assert_eq!(host::name().as_deref(), Some(&*identity.server_address));
     }
 }

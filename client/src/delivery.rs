@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use baton_proto::opaque::{self, Extend, HandlerStamps};
 use baton_proto::v1;
+use baton_telemetry::trace_context::without_member;
 use bytes::Bytes;
 use opentelemetry::Context as TraceContext;
 use opentelemetry::trace::Link;
@@ -43,6 +45,9 @@ pub(crate) struct Arrival {
 pub(crate) struct InHand {
     arrival: Arrival,
     item: v1::Item,
+    /// The item's `tracestate` as it was created, where it has our member: that is of this item alone, so that its user does
+    /// not get to see it.
+    own_tracestate: Option<String>,
     started_ns: AtomicU64,
     settled: AtomicBool,
     outbox: Arc<Outbox>,
@@ -54,24 +59,29 @@ impl Arrival {
     /// Decodes the item and gives the delivery to the user. An item that cannot be decoded is made a dead letter:
     /// nobody could ever process it.
     pub(crate) fn hand_out(mut self, outbox: &Arc<Outbox>, scope: &Arc<Scope>) -> Option<Delivery> {
-        let encoded = std::mem::take(&mut self.wire.item);
+        let encoded = mem::take(&mut self.wire.item);
         let encoded = if encoded.len() < COPY_BELOW_BYTES {
             Bytes::copy_from_slice(&encoded)
         } else {
             encoded
         };
         match v1::Item::decode(encoded) {
-            Ok(item) => Some(Delivery {
-                in_hand: Arc::new(InHand {
-                    arrival: self,
-                    item,
-                    started_ns: AtomicU64::new(now_ns()),
-                    settled: AtomicBool::new(false),
-                    outbox: Arc::clone(outbox),
-                    scope: Arc::clone(scope),
-                    work: Work::default(),
-                }),
-            }),
+            Ok(mut item) => {
+                let others = without_member(&item.tracestate);
+                let own = others.map(|others| mem::replace(&mut item.tracestate, others));
+                Some(Delivery {
+                    in_hand: Arc::new(InHand {
+                        arrival: self,
+                        item,
+                        own_tracestate: own,
+                        started_ns: AtomicU64::new(now_ns()),
+                        settled: AtomicBool::new(false),
+                        outbox: Arc::clone(outbox),
+                        scope: Arc::clone(scope),
+                        work: Work::default(),
+                    }),
+                })
+            }
             Err(error) => {
                 let item_id = self.wire.item_id;
                 tracing::error!(item_id, %error, "undecodable item made a dead letter");
@@ -125,7 +135,8 @@ impl Delivery {
         &self.in_hand.item.traceparent
     }
 
-    /// W3C vendor state that belongs to the traceparent; empty: none.
+    /// W3C vendor state that belongs to the traceparent; empty: none. Baton's own member is left out: it is of this item
+    /// alone, and an item that is published with this state is another one.
     pub fn tracestate(&self) -> &str {
         &self.in_hand.item.tracestate
     }
@@ -238,7 +249,10 @@ impl InHand {
             attempt: delivery.attempt,
             item_span: &delivery.traceparent,
             traceparent: &self.item.traceparent,
-            tracestate: &self.item.tracestate,
+            tracestate: self
+                .own_tracestate
+                .as_ref()
+                .unwrap_or(&self.item.tracestate),
             broker_traces: self.arrival.broker_traces,
             started_ns: self.started_ns.load(Ordering::Relaxed),
         }

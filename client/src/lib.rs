@@ -69,6 +69,8 @@ mod lane;
 mod latency;
 mod lease;
 mod producer;
+#[cfg(feature = "program")]
+pub mod program;
 mod pulse;
 mod queue;
 mod settle;

@@ -1,12 +1,14 @@
 //! The timing of one stream: how far the broker's messages seem to travel, and how long nothing was sent.
 //!
-//! Owns what goes into `sent_ns` and `down_leg_ns` of each message. The broker bounds with them how far apart the two
-//! clocks are, so a message is stamped as near to the socket as the library gets, and a silent stream is pinged. Used by
-//! both drivers, one for each stream.
+//! Owns what goes into `sent_ns` and `down_leg_ns` of each message, and when a ping is due. The broker bounds with them how
+//! far apart the two clocks are, so a message is stamped as near to the socket as the library gets, and a silent stream is
+//! pinged; one whose client wants to know the broker's clock too is pinged at its start, and whether it is silent or not.
+//! Used by both drivers, one for each stream.
 
 use std::pin::Pin;
 use std::time::Duration;
 
+use baton_telemetry::clock_offset::DownLeg;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock::now_ns;
@@ -33,9 +35,12 @@ impl Stamp {
 
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    /// The shortest since it was reported.
-    down_leg_ns: Option<i64>,
+    down_leg: DownLeg,
     sent_at: Instant,
+    pinged_at: Instant,
+    /// Answers to pings are wanted, whatever else is sent.
+    measures: bool,
+    ping_is_due: bool,
     /// Not reset with each message: most of them come long before it is due.
     silence: Pin<Box<Sleep>>,
 }
@@ -44,8 +49,11 @@ impl Pulse {
     /// Of a stream that begins now.
     pub(crate) fn new() -> Self {
         Self {
-            down_leg_ns: None,
+            down_leg: DownLeg::new(),
             sent_at: Instant::now(),
+            pinged_at: Instant::now(),
+            measures: false,
+            ping_is_due: false,
             silence: Box::pin(sleep(PING_AFTER)),
         }
     }
@@ -53,17 +61,28 @@ impl Pulse {
     /// A message came: says when. The first thing to be done with it.
     pub(crate) fn received(&mut self, sent_ns: u64) -> u64 {
         let received_ns = now_ns();
-        self.note(received_ns, sent_ns);
+        // 0: not said.
+        if sent_ns > 0 {
+            self.down_leg.received(sent_ns, received_ns);
+        }
         received_ns
     }
 
-    fn note(&mut self, received_ns: u64, sent_ns: u64) {
-        // 0: not said.
-        if sent_ns > 0 {
-            // Two clocks: negative where the broker's is ahead.
-            let leg = received_ns.wrapping_sub(sent_ns).cast_signed();
-            self.down_leg_ns = Some(self.down_leg_ns.map_or(leg, |least| least.min(leg)));
-        }
+    /// From now on answers to pings are wanted; the first one at once.
+    pub(crate) fn measure(&mut self) {
+        self.measures = true;
+        self.ping_is_due = true;
+    }
+
+    /// Whether a ping is to go out next.
+    pub(crate) const fn ping_is_due(&self) -> bool {
+        self.ping_is_due
+    }
+
+    /// A ping goes out.
+    pub(crate) fn pinged(&mut self) {
+        self.ping_is_due = false;
+        self.pinged_at = Instant::now();
     }
 
     /// A message goes out. The last thing to be done with it.
@@ -71,24 +90,29 @@ impl Pulse {
         self.sent_at = Instant::now();
         Stamp {
             sent_ns: now_ns(),
-            down_leg_ns: self.down_leg_ns.take(),
+            down_leg_ns: self.down_leg.take(),
         }
     }
 
-    /// Completes when nothing was sent for a while: a ping is due. Cancel-safe.
+    /// Completes when a ping has become due. Cancel-safe.
     pub(crate) async fn silent(&mut self) {
         loop {
             self.silence.as_mut().await;
-            let due = self.sent_at + PING_AFTER;
-            let is_due = due <= Instant::now();
-            // Again after as long, should the ping find no room: what is in its place is on its way then.
-            let next = if is_due {
+            let since = if self.measures {
+                self.pinged_at
+            } else {
+                self.sent_at
+            };
+            let due = since + PING_AFTER;
+            self.ping_is_due |= due <= Instant::now();
+            // Should it find no room for so long, that is no silence.
+            let next = if self.ping_is_due {
                 Instant::now() + PING_AFTER
             } else {
                 due
             };
             self.silence.as_mut().reset(next);
-            if is_due {
+            if self.ping_is_due {
                 return;
             }
         }
@@ -100,22 +124,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_shortest_leg_is_reported_once() {
+    async fn the_shortest_leg_is_reported_once_and_0_is_no_stamp() {
         let mut pulse = Pulse::new();
+        pulse.received(0);
         assert_eq!(pulse.stamp().down_leg_ns, None);
-        for (received_ns, sent_ns) in [(100, 40), (200, 190), (300, 250), (400, 0)] {
-            pulse.note(received_ns, sent_ns);
+        // The broker's clock is ahead, of the second message by more.
+        let ahead_ns = now_ns() + 1_000_000_000_000;
+        for sent_ns in [ahead_ns, 2 * ahead_ns, ahead_ns] {
+            pulse.received(sent_ns);
         }
-        assert_eq!(pulse.stamp().down_leg_ns, Some(10));
+        let leg_ns = pulse.stamp().down_leg_ns.unwrap();
+        assert!(leg_ns < -1_000_000_000_000, "{leg_ns}");
         assert_eq!(pulse.stamp().down_leg_ns, None);
-    }
-
-    #[tokio::test]
-    async fn a_broker_whose_clock_is_ahead_has_a_negative_leg() {
-        let mut pulse = Pulse::new();
-        pulse.note(100, 1_000);
-        pulse.note(200, 1_000);
-        assert_eq!(pulse.stamp().down_leg_ns, Some(-900));
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,7 +147,24 @@ mod tests {
         pulse.silent().await;
         let seconds = |since: Instant| since.elapsed().as_secs_f64().round();
         assert!((seconds(began) - 8.0).abs() < 0.1, "5 s after the message");
+        assert!(pulse.ping_is_due());
+        pulse.pinged();
         pulse.silent().await;
         assert!((seconds(began) - 13.0).abs() < 0.1, "and again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_to_know_the_brokers_clock_pings_at_once_and_under_load() {
+        let began = Instant::now();
+        let mut pulse = Pulse::new();
+        assert!(!pulse.ping_is_due());
+        pulse.measure();
+        assert!(pulse.ping_is_due());
+        pulse.pinged();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        pulse.stamp();
+        pulse.silent().await;
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert!(pulse.ping_is_due());
     }
 }

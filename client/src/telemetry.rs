@@ -7,6 +7,7 @@
 
 mod attributes;
 mod broker;
+mod broker_time;
 mod creation;
 mod flight;
 mod header;
@@ -30,6 +31,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope};
 
 pub(crate) use broker::BrokerTracing;
+use broker_time::BrokerTime;
 pub(crate) use creation::Outgoing;
 pub(crate) use flight::Flight;
 use instruments::Instruments;

@@ -8,15 +8,14 @@ mod config;
 mod consume;
 mod event;
 mod exec;
-mod explain;
 mod job;
 mod preview;
 mod report;
-mod stages;
 mod verdict;
 
 use std::process::ExitCode;
 
+use baton_client::program::{Explain, stages};
 use baton_client::{Client, Consumer, Error};
 use baton_telemetry::program::exit::Exit;
 use baton_telemetry::program::launch::{Lasts, launch};
@@ -28,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use args::{Args, Task};
 use config::Config;
 use consume::Limits;
-use explain::Explain;
 use job::Job;
 use report::Report;
 
@@ -41,7 +39,16 @@ fn main() -> ExitCode {
     let mut args = Args::parse();
     match args.task() {
         Ok(Task::Consume(job)) => consume(Config::from_args(args, job)),
-        Ok(Task::Explain { item_id }) => explain(Explain::from_args(args, item_id)),
+        Ok(Task::Explain { item_id }) => {
+            let Args {
+                queue,
+                connection,
+                output,
+                ..
+            } = args;
+            let asked = (queue, item_id);
+            explain(Explain::from_flags(PROGRAM, asked, connection, output))
+        }
         Err(error) => error.exit(),
     }
 }
@@ -65,7 +72,7 @@ fn explain(explain: Result<Explain, Problems>) -> ExitCode {
         Ok(explain) => explain,
         Err(problems) => return refuse(problems, Exit::Configuration),
     };
-    if let Err(error) = explain.output.init_log() {
+    if let Err(error) = explain.output().init_log() {
         return refuse(error, Exit::Configuration);
     }
     launch(PROGRAM, Lasts::UntilDone, |stop| explain.run(stop))

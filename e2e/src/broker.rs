@@ -246,8 +246,20 @@ impl Broker {
 
     /// The answer to GET /readyz, head and all.
     pub async fn readyz(&self) -> String {
+        self.answer("/readyz").await
+    }
+
+    /// What a page says that has to be there.
+    pub async fn get(&self, path: &str) -> String {
+        let answer = self.answer(path).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        body.to_owned()
+    }
+
+    async fn answer(&self, path: &str) -> String {
         let mut connection = TcpStream::connect(&self.http).await.unwrap();
-        let request = "GET /readyz HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
+        let request = format!("GET {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();

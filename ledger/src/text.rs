@@ -50,6 +50,12 @@ pub fn text(account: &Account, now: u64, head: &str) -> String {
     text
 }
 
+/// The same of an item that there is no account of: where it stands is all that is known.
+#[must_use]
+pub fn without_account(head: &str) -> String {
+    line(head, HEAD_CHARS_MAX) + "\n"
+}
+
 /// When it began, by whom, and how long it took.
 fn times(account: &Account, now: u64) -> String {
     let how = match account.created {

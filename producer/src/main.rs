@@ -5,15 +5,14 @@
 
 mod args;
 mod config;
-mod explain;
 mod pace;
 mod publish;
 mod report;
 mod source;
-mod stages;
 
 use std::process::ExitCode;
 
+use baton_client::program::{Explain, stages};
 use baton_client::{Client, Error, Producer};
 use baton_telemetry::program::exit::Exit;
 use baton_telemetry::program::launch::{Lasts, launch};
@@ -26,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 use args::{Args, Task};
 use config::Config;
-use explain::Explain;
 use publish::Ending;
 use report::Report;
 
@@ -39,7 +37,16 @@ fn main() -> ExitCode {
     let mut args = Args::parse();
     match args.task() {
         Ok(Task::Publish(source)) => publish(Config::from_args(args, source)),
-        Ok(Task::Explain { item_id }) => explain(Explain::from_args(args, item_id)),
+        Ok(Task::Explain { item_id }) => {
+            let Args {
+                queue,
+                connection,
+                output,
+                ..
+            } = args;
+            let asked = (queue, item_id);
+            explain(Explain::from_flags(PROGRAM, asked, connection, output))
+        }
         Err(error) => error.exit(),
     }
 }
@@ -61,7 +68,7 @@ fn explain(explain: Result<Explain, Problems>) -> ExitCode {
         Ok(explain) => explain,
         Err(problems) => return refuse(problems),
     };
-    if let Err(error) = explain.output.init_log() {
+    if let Err(error) = explain.output().init_log() {
         return refuse(error);
     }
     launch(PROGRAM, Lasts::UntilDone, |stop| explain.run(stop))

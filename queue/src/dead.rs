@@ -1,6 +1,9 @@
 //! Dead letters: items that were given up on and stay until somebody redrives or discards them.
 
+use std::collections::BTreeSet;
+
 use crate::history::FailureReason;
+use crate::id::ItemId;
 use crate::run::{Index, Phase, Run};
 use crate::time::Timestamp;
 
@@ -11,9 +14,11 @@ pub(crate) struct Dead {
     pub(crate) reason: FailureReason,
 }
 
-/// Dead letters are looked up by id only.
+/// Dead letters by age; else they are looked up by id only.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct DeadIndex;
+pub(crate) struct DeadIndex {
+    pub(crate) ages: BTreeSet<(Timestamp, ItemId)>,
+}
 
 impl Phase for Dead {
     type Index = DeadIndex;
@@ -28,7 +33,11 @@ impl Phase for Dead {
 }
 
 impl Index<Dead> for DeadIndex {
-    fn add(&mut self, _: &Run<Dead>) {}
+    fn add(&mut self, run: &Run<Dead>) {
+        self.ages.insert((run.phase.since, run.items.first));
+    }
 
-    fn remove(&mut self, _: &Run<Dead>) {}
+    fn remove(&mut self, run: &Run<Dead>) {
+        self.ages.remove(&(run.phase.since, run.items.first));
+    }
 }

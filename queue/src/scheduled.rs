@@ -14,9 +14,10 @@ pub(crate) struct Scheduled {
     pub(crate) due: Timestamp,
 }
 
-/// Scheduled runs by due time and by expiry.
+/// Scheduled runs by age, by due time and by expiry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScheduledIndex {
+    pub(crate) ages: BTreeSet<(Timestamp, ItemId)>,
     pub(crate) dues: BTreeSet<(Timestamp, ItemId)>,
     pub(crate) expiries: Expiries,
 }
@@ -35,11 +36,13 @@ impl Phase for Scheduled {
 
 impl Index<Scheduled> for ScheduledIndex {
     fn add(&mut self, run: &Run<Scheduled>) {
+        self.ages.insert((run.phase.since, run.items.first));
         self.dues.insert((run.phase.due, run.items.first));
         self.expiries.add(&run.items);
     }
 
     fn remove(&mut self, run: &Run<Scheduled>) {
+        self.ages.remove(&(run.phase.since, run.items.first));
         self.dues.remove(&(run.phase.due, run.items.first));
         self.expiries.remove(&run.items);
     }

@@ -1,5 +1,6 @@
 //! How a queue stands, in numbers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -94,10 +95,19 @@ impl Queue {
         self.sessions.get(session).map_or(0, |known| known.live)
     }
 
+    /// Age of the item that has been scheduled for the longest; None: none is scheduled.
+    pub fn oldest_scheduled_age(&self, now: Timestamp) -> Option<Duration> {
+        oldest_age(&self.scheduled.index().ages, now)
+    }
+
+    /// Age of the item that has been dead for the longest; None: none is dead.
+    pub fn oldest_dead_age(&self, now: Timestamp) -> Option<Duration> {
+        oldest_age(&self.dead.index().ages, now)
+    }
+
     /// How the queue stands.
     pub fn stats(&self, now: Timestamp) -> Stats {
         let totals = &self.totals;
-        let oldest = self.ready.index().ages.first();
         Stats {
             scheduled: self.scheduled.count(),
             ready: self.ready.count(),
@@ -105,7 +115,7 @@ impl Queue {
             dead: self.dead.count(),
             bytes: self.depth_bytes(),
             dead_bytes: self.dead.bytes(),
-            oldest_ready_age: oldest.map(|(since, _)| now.saturating_since(*since)),
+            oldest_ready_age: oldest_age(&self.ready.index().ages, now),
             published_total: self.last_item.get(),
             duplicates_total: totals.duplicates,
             delivered_total: totals.delivered,
@@ -119,4 +129,9 @@ impl Queue {
             last_item_id: self.last_item,
         }
     }
+}
+
+fn oldest_age(ages: &BTreeSet<(Timestamp, ItemId)>, now: Timestamp) -> Option<Duration> {
+    let (since, _) = ages.first()?;
+    Some(now.saturating_since(*since))
 }

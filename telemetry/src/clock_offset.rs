@@ -15,13 +15,15 @@
 //!
 //! Invariants: memory is bounded by constants; stamps are a peer's and may be anything, without panic or overflow. A
 //! peer that lies gets wrong bounds for its own items only. Pure: every time is an argument, in nanoseconds. The broker
-//! has an [`Estimator`] per stream, the client a [`DownLeg`].
+//! has an [`Estimator`] per stream, the client a [`DownLeg`], and a [`BrokerClock`] where it makes spans of its own.
 
+mod broker_clock;
 mod down_leg;
 mod side;
 #[cfg(test)]
 mod tests;
 
+pub use broker_clock::BrokerClock;
 pub use down_leg::DownLeg;
 use side::Side;
 
@@ -113,6 +115,23 @@ impl Estimator {
         if self.is_contradiction() {
             self.begin_epoch(broker_received_report_ns);
             self.lower.push(leg_ns, from_ns, broker_received_report_ns);
+        }
+    }
+
+    /// Takes note that the client received at `client_received_ns` what was sent to it at `broker_sent_ns`, as it said in a
+    /// message that was received at `now_ns`.
+    fn downstream(&mut self, broker_sent_ns: u64, client_received_ns: u64, now_ns: u64) {
+        self.newest_ns = self.newest_ns.max(now_ns);
+        let before = |began_ns| broker_sent_ns <= began_ns;
+        if self.epoch_began_ns.is_some_and(before) {
+            return;
+        }
+        let leg_ns = i128::from(client_received_ns) - i128::from(broker_sent_ns);
+        let from_ns = i128::from(broker_sent_ns.min(now_ns));
+        self.lower.push(leg_ns, from_ns, now_ns);
+        if self.is_contradiction() {
+            self.begin_epoch(now_ns);
+            self.lower.push(leg_ns, from_ns, now_ns);
         }
     }
 

@@ -7,6 +7,8 @@
 
 pub mod clock;
 pub mod clock_offset;
+#[cfg(feature = "environment")]
+pub mod environment;
 pub mod histogram;
 pub mod host;
 #[cfg(feature = "latency")]
@@ -16,6 +18,8 @@ pub mod logging;
 pub mod names;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+#[cfg(feature = "environment")]
+mod outage;
 #[cfg(feature = "program")]
 pub mod program;
 pub mod stage;

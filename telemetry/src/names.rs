@@ -110,6 +110,10 @@ pub const MESSAGING_BATON_WAIT_NO_CREDIT_MS: &str = "messaging.baton.wait.no_cre
 pub const MESSAGING_BATON_WAIT_PAUSED_MS: &str = "messaging.baton.wait.paused_ms";
 /// No time of the item is further off than this for the clocks' sake, microseconds.
 pub const MESSAGING_BATON_CLOCK_ERROR_US: &str = "messaging.baton.clock.error_us";
+/// Of a client's span: its times are this much earlier than the broker's, nanoseconds; negative: later.
+pub const MESSAGING_BATON_CLOCK_OFFSET_NS: &str = "messaging.baton.clock.offset_ns";
+/// How wrong that can be at most, nanoseconds.
+pub const MESSAGING_BATON_CLOCK_ERROR_NS: &str = "messaging.baton.clock.error_ns";
 /// The broker was restarted meanwhile: times across it are differences of wall clocks.
 pub const MESSAGING_BATON_CLOCK_APPROXIMATE: &str = "messaging.baton.clock.approximate";
 /// Why an item's spans were exported, one of few words.

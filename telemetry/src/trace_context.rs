@@ -321,14 +321,28 @@ pub fn state_member(item: SpanId, parent: Option<SpanId>) -> String {
     }
 }
 
+/// A `tracestate` without our member, which is of one item: passed on, another item would take it for its own, and all
+/// computed ids with it. None: it has none.
+#[must_use]
+pub fn without_member(tracestate: &str) -> Option<String> {
+    let others = || {
+        tracestate
+            .split(',')
+            .filter(|member| value(member).is_none())
+    };
+    let members = tracestate.split(',').count();
+    (others().count() < members).then(|| others().collect::<Vec<_>>().join(","))
+}
+
+/// Of our member.
+fn value(member: &str) -> Option<&str> {
+    let value = member.trim().strip_prefix(TRACESTATE_KEY)?;
+    value.strip_prefix('=')
+}
+
 /// The `item` span and its parent, as our member names them.
 fn member(tracestate: &str) -> Option<(SpanId, Option<SpanId>)> {
-    let value = tracestate.split(',').find_map(|member| {
-        member
-            .trim()
-            .strip_prefix(TRACESTATE_KEY)?
-            .strip_prefix('=')
-    })?;
+    let value = tracestate.split(',').find_map(value)?;
     let id = |text: &str| SpanId::new(hex(text.as_bytes())?);
     match value.split_once('-') {
         Some((item, parent)) => Some((id(item)?, Some(id(parent)?))),
@@ -371,6 +385,23 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333é-1",
         ] {
             assert_eq!(TraceParent::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_passed_on_without_our_member() {
+        for (sent, others) in [
+            ("", None),
+            ("a=1,b=2", None),
+            ("batons=1,a=baton=1", None),
+            ("baton=00000000000000aa", Some("")),
+            (
+                "baton=00000000000000aa-00000000000000bb,a=1,b=2",
+                Some("a=1,b=2"),
+            ),
+            ("a=1, baton=nonsense ,b=2", Some("a=1,b=2")),
+        ] {
+            assert_eq!(without_member(sent).as_deref(), others, "{sent}");
         }
     }
 

@@ -33,6 +33,10 @@ pub struct Observed {
     pub producers: u32,
     /// Age of the lease that has been held the longest; none: none is held, or nobody wants to know.
     pub oldest_leased_age: Option<Duration>,
+    /// Age of the item that has been scheduled the longest.
+    pub oldest_scheduled_age: Option<Duration>,
+    /// Age of the oldest dead letter.
+    pub oldest_dead_age: Option<Duration>,
     /// For how long ready items have waited for something.
     pub stalls: Waits,
     /// Those that have values, in the order of an item's life.
@@ -66,6 +70,8 @@ fn observed(view: &View<'_>) -> Observed {
         paused: view.queue.config().paused,
         consumers: view.demand.consumers,
         producers: view.producers,
+        oldest_scheduled_age: view.queue.oldest_scheduled_age(view.now),
+        oldest_dead_age: view.queue.oldest_dead_age(view.now),
         ..Observed::default()
     };
     if let Some(ledger) = &view.ledger {

@@ -68,6 +68,7 @@ pub(super) async fn open(
     context.streams.spawn(inbox.run(inbound));
     let started = wire::ConsumeStarted {
         clock: Some(wire_clock()),
+        wall_shift_ns: Some(context.engine.clock().wall_shift_ns()),
         lease_duration: Some(wire_duration(lease_duration)),
         tracing: context.engine.is_tracing(),
     };

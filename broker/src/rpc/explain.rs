@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_ledger::account::{Account, AttemptOutcome, End, Outcome};
-use baton_ledger::text::text;
+use baton_ledger::text::{text, without_account};
 use baton_proto::opaque as wire;
 use baton_queue::{Explanation, FailedAttempt, FailureReason, ItemState, Timestamp, WaitReason};
 use humantime::format_duration;
@@ -44,6 +44,7 @@ pub(super) fn wire_explained(explained: &Explained) -> wire::Explanation {
     let now = explained.now;
     let mut explanation = wire_explanation(&explained.explanation, now);
     let Some(account) = explained.account.as_deref() else {
+        explanation.text = without_account(&explanation.summary);
         return explanation;
     };
     if let Some(end) = account.end {

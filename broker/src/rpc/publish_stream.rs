@@ -67,6 +67,7 @@ pub(super) async fn open(
     context.streams.spawn(inbox.run(inbound, end));
     let started = wire::PublishStarted {
         clock: Some(wire_clock()),
+        wall_shift_ns: Some(context.engine.clock().wall_shift_ns()),
         max_payload_bytes: context.payload_bytes_max as u64,
         max_batch_items: u32::try_from(BATCH_ITEMS_MAX).unwrap_or(u32::MAX),
         max_batch_bytes: BATCH_BYTES_MAX as u64,

@@ -1,7 +1,7 @@
 //! Where an item's time went, as GetItem, GetLatency and ListSlowItems tell it.
 
 use baton_proto::v1::*;
-use baton_telemetry::clock::{ClockDomain as Domain, monotonic_ns};
+use baton_telemetry::clock::{ClockDomain as Domain, WallClock, monotonic_ns};
 use prost_types::Duration;
 
 use crate::publisher::Publisher;
@@ -10,7 +10,7 @@ use crate::support::*;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 impl Fixture {
-    async fn explain(&mut self, queue: &str, item_id: u64) -> Explanation {
+    pub(crate) async fn explain(&mut self, queue: &str, item_id: u64) -> Explanation {
         let queue = queue.into();
         let request = GetItemRequest { queue, item_id };
         let answer = self.admin.get_item(request).await.unwrap().into_inner();
@@ -265,6 +265,19 @@ async fn nobody_pays_for_what_nobody_wants_to_know() {
 }
 
 #[tokio::test]
+async fn streams_begin_with_what_the_brokers_stamps_are_on_its_wall_clock() {
+    let mut fixture = broker().await;
+    let mut producer = Publisher::open(&mut fixture, "q", "p").await;
+    let publish_stream_response::Response::Started(started) = producer.next().await else {
+        panic!("it begins with its start");
+    };
+    let shift_ns = started.wall_shift_ns.unwrap();
+    let now_ns = monotonic_ns().wrapping_add(shift_ns);
+    let off_ns = WallClock::new().now_ns().abs_diff(now_ns);
+    assert!(off_ns < 60_000_000_000, "{off_ns}");
+}
+
+#[tokio::test]
 async fn clients_are_shown_with_their_clocks() {
     let mut fixture = broker().await;
     let _here = Publisher::open_as(&mut fixture, "q", neighbour("maker")).await;
@@ -297,12 +310,12 @@ async fn clients_are_shown_with_their_clocks() {
         ("test", ClientRole::Consumer, false, None),
     ];
     assert_eq!(clocks, expected);
-    // It reads a clock that is an hour behind, and says so in what it sends.
+    // It reads a clock that is an hour ahead, and says so in what it sends. Behind, there may have been no hour yet.
     const HOUR: u64 = 3_600_000_000_000;
-    far.ping_from(|| monotonic_ns() - HOUR).await;
+    far.ping_from(|| monotonic_ns() + HOUR).await;
     let after = info(&fixture).await;
     let far = &after.clients[1];
-    let off = far.clock_offset_ns.unwrap().abs_diff(HOUR.cast_signed());
+    let off = far.clock_offset_ns.unwrap().abs_diff(-HOUR.cast_signed());
     assert!(
         off <= far.clock_error_ns,
         "{off} ns off, said ± {}",

@@ -172,6 +172,18 @@ async fn an_item_is_explained_as_json_and_as_text() {
 }
 
 #[tokio::test]
+async fn an_item_that_nothing_is_remembered_of_is_explained_in_a_sentence() {
+    let mut broker = broker_with(|config| config.latency_budget = 0).await;
+    let id = broker.done("q", item("x")).await;
+    let explained = broker.explain("q", id).await;
+    let sentence = format!("item {id} is settled for good\n");
+    assert_eq!(explained.text, sentence);
+    let target = format!("/api/v1/queues/q/items/{id}?format=text");
+    let page = broker.get(&target).await;
+    assert_eq!((page.status, page.text()), (200, &*sentence));
+}
+
+#[tokio::test]
 async fn latencies_and_slow_items_are_what_the_rpc_says_they_are() {
     let mut broker = broker().await;
     for _ in 0..3 {

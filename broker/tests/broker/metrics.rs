@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use baton_proto::v1::*;
+use baton_telemetry::otlp;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::timeout;
@@ -98,12 +99,8 @@ async fn the_numbers_are_those_of_what_was_done() {
     ] {
         let labels = [Q, ("state", state)];
         assert_eq!(said.value("baton_queue_items", &labels), count, "{state}");
-        if ["ready", "leased"].contains(&state) {
-            assert!(
-                said.value("baton_queue_oldest_age_seconds", &labels) > 0.0,
-                "{state}"
-            );
-        }
+        let age = said.value("baton_queue_oldest_age_seconds", &labels);
+        assert_eq!(age > 0.0, count > 0.0, "{state}: {age}");
     }
     let stats = broker.stats("q").await;
     assert_eq!(said.value("baton_queue_bytes", &[Q]), stats.bytes as f64);
@@ -245,6 +242,54 @@ async fn all_forms_say_the_same() {
             (Some("bytes"), None)
         );
     }
+}
+
+#[tokio::test]
+async fn an_item_that_is_to_come_has_an_age_too() {
+    let mut broker = broker().await;
+    let later = Item {
+        schedule: Some(item::Schedule::Delay(seconds(60).unwrap())),
+        ..item("later")
+    };
+    broker.publish("q", vec![later]).await.unwrap();
+    let said = broker.scrape().await;
+    let age = |state| said.value("baton_queue_oldest_age_seconds", &[Q, ("state", state)]);
+    assert!(age("scheduled") > 0.0);
+    assert_eq!(age("ready"), 0.0);
+}
+
+/// Nothing here depends on how fast anything is: were anybody to wait for the collector, it would be for ever.
+#[tokio::test]
+async fn a_collector_that_never_answers_holds_up_nothing() {
+    const ITEMS: u64 = 50;
+    /// Room for a few of them.
+    const QUEUE_BYTES: u64 = 32 << 10;
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", collector.local_addr().unwrap());
+    let mut broker = broker_with(|config| {
+        let read = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone());
+        let otlp = otlp::Settings::from_env("broker", &read).unwrap();
+        config.otlp = otlp.map(|otlp| otlp.with_queue_bytes(QUEUE_BYTES));
+        config.sampling.traces_per_second = 1_000_000;
+    })
+    .await;
+    for _ in 0..ITEMS {
+        broker.done("q", traced_item("x")).await;
+    }
+    let stats = broker.stats("q").await;
+    assert_eq!((stats.published_total, stats.acked_total), (ITEMS, ITEMS));
+    let said = broker.scrape().await;
+    let spans = |result| said.value("baton_trace_spans_total", &[("result", result)]);
+    // Not one answer came, and what found no room is gone and counted.
+    assert_eq!((spans("exported"), spans("rejected")), (0.0, 0.0));
+    let dropped = spans("dropped");
+    assert!(dropped > 0.0);
+    let kept = said.value("baton_traces_total", &[("result", "kept")]);
+    assert_eq!(kept, ITEMS as f64);
+    broker.done("q", traced_item("x")).await;
+    let after = broker.scrape().await;
+    let after = after.value("baton_trace_spans_total", &[("result", "dropped")]);
+    assert!(after > dropped, "the queue was still full");
 }
 
 #[tokio::test]

@@ -157,12 +157,7 @@ impl Driver {
                 }
                 () = self.outbox.woken() => {}
                 _ = session.extend.tick() => self.ledger.extend_all(),
-                () = session.pulse.silent() => {
-                    // No room: something else is about to go out.
-                    if let Ok(permit) = requests.try_reserve() {
-                        permit.send(stream::request(stream::ping(), session.pulse.stamp()));
-                    }
-                }
+                () = session.pulse.silent() => {}
                 () = sleep_until(leave), if session.leave_by.is_some() => {
                     return Ok(Over::Stopped);
                 }
@@ -224,7 +219,10 @@ impl Driver {
     }
 
     fn has_request(&self, session: &Session) -> bool {
-        self.drain_is_due(session) || self.ledger.may_settle() || self.wants_credit(session)
+        session.pulse.ping_is_due()
+            || self.drain_is_due(session)
+            || self.ledger.may_settle()
+            || self.wants_credit(session)
     }
 
     fn drain_is_due(&self, session: &Session) -> bool {
@@ -237,6 +235,10 @@ impl Driver {
     }
 
     fn next_request(&mut self, session: &mut Session) -> Option<stream::Request> {
+        if session.pulse.ping_is_due() {
+            session.pulse.pinged();
+            return Some(stream::ping());
+        }
         if self.drain_is_due(session) {
             session.drain_sent = true;
             return Some(stream::drain());
@@ -264,6 +266,11 @@ impl Driver {
         received_ns: u64,
     ) -> Result<(), Error> {
         self.patience.answered();
+        let pong = match &message.response {
+            Some(Response::Pong(pong)) => Some(pong),
+            _ => None,
+        };
+        self.scope.timed(message.sent_ns, received_ns, pong);
         match message.response {
             Some(Response::Deliveries(batch)) => {
                 self.patience.progressed();
@@ -278,6 +285,9 @@ impl Driver {
             Some(Response::Started(started)) => {
                 session.broker_traces = started.tracing;
                 self.context.broker_tracing().note(started.tracing);
+                if (self.scope).began(started.clock.as_ref(), started.wall_shift_ns) {
+                    session.pulse.measure();
+                }
                 let lease = started.lease_duration.and_then(|d| d.try_into().ok());
                 session.extend = ticks(lease.unwrap_or(LEASE_DURATION));
             }
@@ -290,7 +300,7 @@ impl Driver {
                     self.give_back_prefetched();
                 }
             }
-            // A kind that this version does not know.
+            // None: a kind that this version does not know.
             Some(Response::Pong(_)) | None => {}
         }
         Ok(())

@@ -35,6 +35,7 @@ pub(super) struct Driver {
     window: Arc<Window>,
     queue: String,
     producer_id: String,
+    scope: Arc<Scope>,
     unconfirmed: Unconfirmed,
     patience: Patience,
 }
@@ -46,7 +47,8 @@ impl Driver {
             window,
             queue: settings.queue.clone(),
             producer_id: settings.producer_id.clone(),
-            unconfirmed: Unconfirmed::new(settings.first_sequence, scope),
+            unconfirmed: Unconfirmed::new(settings.first_sequence, Arc::clone(&scope)),
+            scope,
             patience: settings.context.patience(),
         }
     }
@@ -121,22 +123,16 @@ impl Driver {
             tokio::select! {
                 response = responses.message() => {
                     let response = ended(response)?;
-                    pulse.received(response.sent_ns);
-                    self.handle(response)?;
+                    let received_ns = pulse.received(response.sent_ns);
+                    self.handle(&mut pulse, response, received_ns)?;
                 }
-                Ok(permit) = requests.reserve(), if self.unconfirmed.may_send() => {
-                    self.unconfirmed.take_from(&self.window);
-                    if let Some(batch) = self.unconfirmed.next_batch() {
-                        permit.send(request(Request::Batch(batch), pulse.stamp()));
+                Ok(permit) = requests.reserve(), if pulse.ping_is_due() || self.unconfirmed.may_send() => {
+                    if let Some(message) = self.next_request(&mut pulse) {
+                        permit.send(request(message, pulse.stamp()));
                     }
                 }
                 () = self.window.work(), if !self.unconfirmed.has_unsent() => {}
-                () = pulse.silent() => {
-                    // No room: something else is about to go out.
-                    if let Ok(permit) = requests.try_reserve() {
-                        permit.send(request(Request::Ping(Ping::default()), pulse.stamp()));
-                    }
-                }
+                () = pulse.silent() => {}
             }
         }
     }
@@ -157,8 +153,27 @@ impl Driver {
         Ok((requests, response.into_inner()))
     }
 
-    fn handle(&mut self, response: PublishStreamResponse) -> Result<(), Error> {
+    fn next_request(&mut self, pulse: &mut Pulse) -> Option<Request> {
+        if pulse.ping_is_due() {
+            pulse.pinged();
+            return Some(Request::Ping(Ping::default()));
+        }
+        self.unconfirmed.take_from(&self.window);
+        self.unconfirmed.next_batch().map(Request::Batch)
+    }
+
+    fn handle(
+        &mut self,
+        pulse: &mut Pulse,
+        response: PublishStreamResponse,
+        received_ns: u64,
+    ) -> Result<(), Error> {
         self.patience.answered();
+        let pong = match &response.response {
+            Some(Response::Pong(pong)) => Some(pong),
+            _ => None,
+        };
+        self.scope.timed(response.sent_ns, received_ns, pong);
         match response.response {
             Some(Response::Confirms(confirms)) => {
                 self.patience.progressed();
@@ -166,13 +181,16 @@ impl Driver {
             }
             Some(Response::Started(started)) => {
                 self.context.broker_tracing().note(started.tracing);
+                if (self.scope).began(started.clock.as_ref(), started.wall_shift_ns) {
+                    pulse.measure();
+                }
                 self.unconfirmed.limit(&started);
             }
             Some(Response::Notice(notice)) => {
                 let queue = &self.queue;
                 tracing::info!(queue, kind = ?notice.kind(), message = notice.message, "notice");
             }
-            // A kind that this version does not know.
+            // None: a kind that this version does not know.
             Some(Response::Pong(_)) | None => {}
         }
         Ok(())

@@ -13,6 +13,7 @@
 //! all parties from `baton_telemetry::trace_context`; of a broker that does not trace, `create` is no child, and no member
 //! is sent. `create` begins when the item was made and ends with its confirm.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use opentelemetry::trace::{
 use super::attributes::{Operation, error_type, message_id};
 use super::header::{self, Member};
 use super::scope::{Scope, end_at};
-use super::{ambient, wall_time};
+use super::{BrokerTime, ambient, wall_time};
 use crate::error::Error;
 use crate::item::Item;
 
@@ -53,6 +54,7 @@ impl Outgoing {
 #[derive(Debug)]
 pub(crate) struct Created {
     span: BoxedSpan,
+    broker_time: Arc<BrokerTime>,
     ended: bool,
 }
 
@@ -69,6 +71,7 @@ impl Created {
         {
             self.span.set_attribute(message_id(item_id));
         }
+        self.span.set_attributes(self.broker_time.attributes());
         end_at(&mut self.span, at, outcome.err());
     }
 }
@@ -185,7 +188,11 @@ impl Scope {
         let state = header::tracestate(member, created.trace_state());
         item.set_trace_context(header::of(created), state);
         let is_sampled = created.is_sampled();
-        let created = Created { span, ended: false };
+        let created = Created {
+            span,
+            broker_time: Arc::clone(&self.broker_time),
+            ended: false,
+        };
         is_sampled.then(|| Box::new(created))
     }
 }
@@ -219,8 +226,6 @@ fn new_span() -> SpanId {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
     use super::*;

@@ -89,7 +89,9 @@ impl Flight {
             0 => None,
             id => Some(message_id(id)),
         };
-        span.attributes.get_or_insert_default().extend(which);
+        let attributes = span.attributes.get_or_insert_default();
+        attributes.extend(which);
+        attributes.extend(scope.broker_time.attributes());
         let mut span = scope.start_below(tracer, span, parent);
         end_at(&mut span, at, error);
     }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use baton_proto::opaque::{ClockDomain, Pong};
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanKind, TraceContextExt as _, Tracer as _,
@@ -16,7 +17,7 @@ use super::attributes::{
     Attributes, Operation, error_type, fail, message_count, message_id, name_of,
 };
 use super::work::Verdict;
-use super::{LINKS_MAX, Telemetry, seconds, wall_time};
+use super::{BrokerTime, LINKS_MAX, Telemetry, seconds, wall_time};
 use crate::clock::now_ns;
 use crate::context::Context;
 use crate::delivery::Delivery;
@@ -27,6 +28,8 @@ pub(crate) struct Scope {
     pub(crate) context: Arc<Context>,
     pub(crate) queue: Arc<str>,
     ready: OnceLock<Ready>,
+    /// What the stream of a producer or a consumer learns.
+    pub(super) broker_time: Arc<BrokerTime>,
 }
 
 /// What is not made before it is needed: an SDK may be installed after a queue was named.
@@ -45,6 +48,22 @@ impl Scope {
             context,
             queue: queue.into(),
             ready: OnceLock::new(),
+            broker_time: Arc::default(),
+        }
+    }
+
+    /// A stream has begun: what the broker says of its clock. True: pings are wanted.
+    pub(crate) fn began(&self, clock: Option<&ClockDomain>, wall_shift_ns: Option<u64>) -> bool {
+        self.tracer().is_some() && self.broker_time.began(clock, wall_shift_ns)
+    }
+
+    /// A message of the stream came, which may answer a ping.
+    pub(crate) fn timed(&self, sent_ns: u64, received_ns: u64, pong: Option<&Pong>) {
+        if self.tracer().is_some() {
+            self.broker_time.received(sent_ns, received_ns);
+            if let Some(pong) = pong {
+                self.broker_time.answered(pong, received_ns);
+            }
         }
     }
 

@@ -108,6 +108,10 @@ impl Work {
             process.set_attribute(error_type(name));
             process.set_status(Status::error(error.to_owned()));
         }
+        let clock = scope.broker_time.attributes().collect::<Vec<_>>();
+        for attribute in &clock {
+            process.set_attribute(attribute.clone());
+        }
         process.end_with_timestamp(SystemTime::now());
         let operation = match verdict {
             Verdict::Acked => Operation::ACK,
@@ -115,6 +119,7 @@ impl Work {
         };
         let mut span = scope.span(operation, SpanKind::Client);
         subject.describe(&mut span.attributes);
+        span.attributes.get_or_insert_default().extend(clock);
         // Not below `process`, which is over: back ends drop what begins after its parent's end.
         let parent = OtelContext::new().with_remote_span_context(parent);
         let span = tracer.build_with_context(span, &parent);

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use baton_client::{Client, Consumer, HandlerError, Nack};
+use baton_client::{Client, Consumer, HandlerError, Item, Nack};
 use baton_proto::opaque::{Delivery, LeaseResponse, SettleOutcome, SettleResponse};
 use baton_telemetry::trace_context::{ItemContext, ItemSpan, TraceParent};
 use opentelemetry::Context;
@@ -119,6 +119,41 @@ async fn a_sampled_item_is_worked_on_below_its_delivery() {
     assert_eq!(attribute(&ack, "messaging.message.id"), "101");
     assert!(!failed(&process) && !failed(&ack));
     assert!(process.end_time <= ack.start_time && ack.start_time <= ack.end_time);
+}
+
+#[tokio::test]
+async fn who_publishes_an_item_again_does_not_take_its_spans_along() {
+    let (broker, traces) = (Broker::start().await, Traces::new());
+    let client = traces.client(&broker);
+    let state = format!("{MEMBER},congo=t61");
+    let (mut consumer, session) = open(&broker, &client, true).await;
+    session
+        .deliver_one(traced_delivery(1, SAMPLED, &state))
+        .await;
+    let delivery = soon(consumer.next()).await.unwrap().unwrap();
+    assert_eq!(
+        (delivery.traceparent(), delivery.tracestate()),
+        (SAMPLED, "congo=t61")
+    );
+    let producer = client.producer("again").open();
+    let again = Item::new("again")
+        .traceparent(delivery.traceparent())
+        .tracestate(delivery.tracestate());
+    let _confirm = soon(producer.send(again)).await.unwrap();
+    let mut publishing = broker.publish_stream().await;
+    publishing.start().await;
+    let again = publishing.decoded().await.remove(0);
+    let context = ItemContext::read(&again.traceparent, &again.tracestate, "again", 1).unwrap();
+    let first = ItemContext::read(SAMPLED, &state, "orders", 101).unwrap();
+    assert_eq!(context.trace_id, first.trace_id);
+    assert_ne!(context.item, first.item);
+    // It is still known here: work is below the item's own delivery.
+    drop(delivery.ack());
+    let process = traces.one("process orders");
+    assert_eq!(
+        process.parent_span_id,
+        computed(SAMPLED, MEMBER, ItemSpan::Deliver)
+    );
 }
 
 #[tokio::test]

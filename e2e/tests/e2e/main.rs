@@ -15,6 +15,7 @@ use baton_e2e::{broker, dice, processes, scratch};
 
 mod classic;
 mod exec;
+mod explained;
 mod kill;
 mod load;
 mod remembered;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::http;
 use crate::item_trace::operation;
-use crate::prometheus::{Histograms, Prometheus, criticism_of_metrics, criticism_of_rules};
+use crate::prometheus::{
+    Histograms, Prometheus, criticism_of_metrics, criticism_of_rule_tests, criticism_of_rules,
+};
 use crate::scene::{CONSUMER, NO_LIMIT, Scene};
 
 const ITEMS: usize = 50;
@@ -99,4 +101,11 @@ async fn promtool_has_nothing_to_say_about_metrics_and_alerts() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let alerts = root.join("deploy/prometheus/alerts.yml");
     assert_eq!(criticism_of_rules(&alerts).await, "");
+}
+
+#[tokio::test]
+async fn alerts_go_off_when_they_should() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let tests = root.join("deploy/prometheus/alerts.test.yml");
+    assert_eq!(criticism_of_rule_tests(&tests).await, "");
 }

@@ -256,6 +256,10 @@ impl<'a> ItemTrace<'a> {
         let keys: BTreeSet<_> = span.attributes.keys().map(String::as_str).collect();
         let required: BTreeSet<_> = expected.keys.iter().copied().collect();
         let required = &required | &BTreeSet::from(COMMON);
+        let required = match CLIENTS.contains(&name) && !is_synthesized(span) {
+            true => &required | &BTreeSet::from(CLOCK),
+            false => required,
+        };
         let missing: Vec<_> = required.difference(&keys).collect();
         let more = keys.difference(&required);
         let more: Vec<_> = more
@@ -264,6 +268,12 @@ impl<'a> ItemTrace<'a> {
         if !missing.is_empty() || !more.is_empty() {
             wrong.push(format!(
                 "{:?} lacks {missing:?} and has {more:?}",
+                span.name
+            ));
+        }
+        if let Some(Value::Int(error_ns @ 1..)) = span.attributes.get(CLOCK[1]) {
+            wrong.push(format!(
+                "{:?} is {error_ns} ns off on one machine",
                 span.name
             ));
         }
@@ -360,6 +370,15 @@ const COMMON: [&str; 5] = [
     "messaging.operation.name",
     "server.address",
     "server.port",
+];
+
+/// What a client measures itself, and so on its own clock.
+const CLIENTS: [&str; 5] = ["create", "publish", "process", "ack", "nack"];
+
+/// How that clock compares with the broker's.
+const CLOCK: [&str; 2] = [
+    "messaging.baton.clock.offset_ns",
+    "messaging.baton.clock.error_ns",
 ];
 
 /// What depends on how an item fared, and on who sent it.

@@ -171,6 +171,11 @@ pub(crate) async fn criticism_of_rules(file: &Path) -> String {
     promtool(&["check", "rules", file.to_str().unwrap()], "").await
 }
 
+/// What promtool says against tests of rules, which name the files that they test; empty: they pass.
+pub(crate) async fn criticism_of_rule_tests(file: &Path) -> String {
+    promtool(&["test", "rules", file.to_str().unwrap()], "").await
+}
+
 async fn promtool(arguments: &[&str], input: &str) -> String {
     let mut process = command(installed("promtool"))
         .args(arguments)

@@ -8,7 +8,9 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::prometheus::{Histograms, Prometheus, criticism_of_metrics, criticism_of_rules};
+use crate::prometheus::{
+    Histograms, Prometheus, criticism_of_metrics, criticism_of_rule_tests, criticism_of_rules,
+};
 
 /// Serves the same answer until it goes.
 struct Target {
@@ -108,6 +110,22 @@ async fn promtool_criticises_rules() {
     std::fs::write(&rules, sound.replace("up == 0", "up ==")).unwrap();
     let said = criticism_of_rules(&rules).await;
     assert!(said.contains("could not parse expression"), "{said}");
+}
+
+#[tokio::test]
+async fn promtool_says_which_test_of_a_rule_fails() {
+    let scratch = Scratch::new();
+    let rules = "groups: [{name: baton, rules: [{alert: Away, expr: up == 0}]}]\n";
+    std::fs::write(scratch.path().join("rules.yml"), rules).unwrap();
+    let tests = scratch.path().join("test.yml");
+    let away = "{interval: 1m, input_series: [{series: up, values: '0x5'}], \
+                alert_rule_test: [{alertname: Away, eval_time: 2m, exp_alerts: [{}]}]}";
+    let sound = format!("rule_files: [rules.yml]\ntests: [{away}]\n");
+    std::fs::write(&tests, &sound).unwrap();
+    assert_eq!(criticism_of_rule_tests(&tests).await, "");
+    std::fs::write(&tests, sound.replace("'0x5'", "'1x5'")).unwrap();
+    let said = criticism_of_rule_tests(&tests).await;
+    assert!(said.contains("Away"), "{said}");
 }
 
 const PROTOBUF: &str =

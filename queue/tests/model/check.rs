@@ -54,18 +54,20 @@ fn stats(harness: &Harness) {
     let count = |end: &At| model.items.iter().filter(|item| item.at == *end).count() as u64;
     let dead = model.within(ItemState::Dead);
     let ready = model.within(ItemState::Ready);
-    let since = ready
-        .iter()
-        .filter_map(|index| since(&model.items[*index].at))
-        .min();
+    let scheduled = model.within(ItemState::Scheduled);
+    let oldest_age = |of: &[usize]| {
+        let sinces = of.iter().filter_map(|index| since(&model.items[*index].at));
+        let oldest = sinces.min()?;
+        Some(model.now.saturating_since(oldest))
+    };
     let expected = Stats {
-        scheduled: model.within(ItemState::Scheduled).len() as u64,
+        scheduled: scheduled.len() as u64,
         ready: ready.len() as u64,
         leased: model.within(ItemState::Leased).len() as u64,
         dead: dead.len() as u64,
         bytes: model.bytes(&model.depth()),
         dead_bytes: model.bytes(&dead),
-        oldest_ready_age: since.map(|since| model.now.saturating_since(since)),
+        oldest_ready_age: oldest_age(&ready),
         published_total: model.items.len() as u64,
         duplicates_total: model.totals.duplicates,
         delivered_total: model.totals.delivered,
@@ -78,7 +80,13 @@ fn stats(harness: &Harness) {
         discarded_total: count(&At::Discarded),
         last_item_id: ItemId(model.items.len() as u64),
     };
-    assert_eq!(harness.queue.stats(model.now), expected);
+    let queue = &harness.queue;
+    assert_eq!(queue.stats(model.now), expected);
+    let ages = [
+        queue.oldest_scheduled_age(model.now),
+        queue.oldest_dead_age(model.now),
+    ];
+    assert_eq!(ages, [oldest_age(&scheduled), oldest_age(&dead)]);
     assert_eq!(harness.queue.is_empty(), model.depth().is_empty());
     assert_eq!(harness.queue.ready_items(), expected.ready);
 }

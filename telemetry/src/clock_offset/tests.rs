@@ -310,6 +310,52 @@ fn a_down_leg_keeps_the_smallest_since_the_last_report() {
     assert_eq!(leg.take(), Some(i64::MAX));
 }
 
+#[test]
+fn a_clients_own_bound_holds_the_truth_too() {
+    let mut readings = 0;
+    for link in links() {
+        for moment in link.run_at_client() {
+            readings += 1;
+            assert!(moment.reading.holds(moment.truth_ns), "{link:?} {moment:?}");
+            // No proof could be better, but for what is lost between two clocks' seconds.
+            let error_ns = moment.reading.error_ns;
+            assert!(error_ns + MICRO >= moment.best_ns, "{moment:?}");
+        }
+    }
+    assert!(readings > 10_000, "{readings}");
+}
+
+#[test]
+fn an_answer_makes_a_clients_bound_as_tight_as_its_round_trip() {
+    let mut clock = BrokerClock::new();
+    let ahead_ns = 1_000 * SECOND;
+    clock.received(ahead_ns + 5 * SECOND, 5 * SECOND + 10 * MICRO);
+    assert_eq!(clock.reading(6 * SECOND), None, "nothing went up");
+    clock.answered(
+        6 * SECOND,
+        ahead_ns + 6 * SECOND + 20 * MICRO,
+        6 * SECOND + MILLI,
+    );
+    clock.received(ahead_ns + 6 * SECOND, 6 * SECOND + 10 * MICRO);
+    let reading = clock.reading(6 * SECOND + MILLI).unwrap();
+    assert!(
+        reading.holds(ahead_ns.into()) && reading.error_ns < 16 * MICRO,
+        "{reading:?}"
+    );
+    // The broker's clock was set: what went before says nothing of it.
+    clock.received(2 * ahead_ns, 7 * SECOND);
+    assert_eq!(clock.reading(7 * SECOND), None);
+    clock.answered(6 * SECOND, ahead_ns + 6 * SECOND, 8 * SECOND);
+    assert_eq!(clock.reading(8 * SECOND), None, "sent before");
+    clock.answered(8 * SECOND, 2 * ahead_ns + SECOND, 9 * SECOND);
+    let reading = clock.reading(9 * SECOND).unwrap();
+    assert_eq!(reading.epoch, 1);
+    assert!(
+        reading.holds((2 * ahead_ns - 7 * SECOND).into()),
+        "{reading:?}"
+    );
+}
+
 /// Stamps that somebody may send us.
 fn stamps() -> impl Strategy<Value = u64> {
     prop_oneof![

@@ -19,7 +19,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use super::settings::Settings;
+use crate::environment::Destination;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -51,11 +51,11 @@ impl Collector {
         }
     }
 
-    /// As the settings say. Within a runtime only, from the first request on.
-    pub(super) fn over_grpc(settings: &Settings) -> Self {
-        let settings = settings.clone();
-        let timeout = settings.timeout;
-        Self::new(move || connection(&settings), timeout)
+    /// As the environment says. Within a runtime only, from the first request on.
+    pub(super) fn over_grpc(destination: &Destination) -> Self {
+        let destination = destination.clone();
+        let timeout = destination.timeout;
+        Self::new(move || connection(&destination), timeout)
     }
 
     /// Sends one `ExportTraceServiceRequest`.
@@ -87,17 +87,17 @@ fn unanswered(waited: Duration, elapsed: Elapsed) -> Status {
     status
 }
 
-fn connection(settings: &Settings) -> Connection {
-    let channel = Endpoint::from(settings.endpoint.clone())
+fn connection(destination: &Destination) -> Connection {
+    let channel = Endpoint::from(destination.endpoint.clone())
         .user_agent(USER_AGENT)
         .expect("it is visible ASCII")
-        .connect_timeout(settings.timeout)
+        .connect_timeout(destination.timeout)
         .connect_lazy();
     let mut grpc = Grpc::new(channel);
-    if settings.gzip {
+    if destination.gzip {
         grpc = grpc.send_compressed(CompressionEncoding::Gzip);
     }
-    let headers = settings.headers.clone();
+    let headers = destination.headers.clone();
     Box::new(move |body| {
         let mut request = Request::new(body);
         *request.metadata_mut() = headers.clone();

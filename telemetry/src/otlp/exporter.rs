@@ -69,7 +69,7 @@ impl Exporter {
     /// One that sends nothing before it runs, and where to hand spans over.
     #[must_use]
     pub fn new(settings: Settings) -> (Self, ExportHandle) {
-        let collector = Collector::over_grpc(&settings);
+        let collector = Collector::over_grpc(&settings.destination);
         Self::with_collector(settings, collector)
     }
 
@@ -78,7 +78,7 @@ impl Exporter {
         let exporter = Self {
             queue,
             collector,
-            endpoint: settings.endpoint,
+            endpoint: settings.destination.endpoint,
             resource: settings.resource,
             counters: handle.shared_counters(),
             backoff: Backoff::new(),

@@ -9,7 +9,6 @@
 
 mod collector;
 mod counters;
-mod env;
 mod exporter;
 mod json;
 mod queue;
@@ -25,12 +24,11 @@ mod spans;
 mod wire;
 
 pub use counters::Counters;
-pub use env::{Read, Variable};
 pub use exporter::Exporter;
 pub use json::to_json;
 pub use queue::ExportHandle;
 pub use request::{SCHEMA_URL, SCOPE_NAME};
 pub use resource::Resource;
-pub use settings::{Settings, SettingsError};
+pub use settings::Settings;
 pub use span::{Attribute, Link, Span, SpanEvent, SpanKind, Value, encode};
 pub use spans::Spans;

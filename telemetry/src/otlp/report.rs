@@ -1,9 +1,12 @@
-//! When the log says something about exporting: at once when it begins to fail, then once a minute, and when it works
-//! again. Decides only, with the time as an argument; the exporter writes the lines.
+//! When the log says something about exporting: when it begins to fail and when it works again ([`Outage`]); while it works,
+//! what is lost all the same and what the collector remarks, once a minute. Decides only, with the time as an argument;
+//! the exporter writes the lines.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::outage::Outage;
 
 /// Between two warnings of a kind.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -22,12 +25,11 @@ pub(super) enum Note {
 /// What was said, and when.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Of the last warning.
+    outage: Outage,
+    /// Of the last warning of losses.
     warned_at: Option<Instant>,
     /// Of the last warning about answers that came with a message.
     remarked_at: Option<Instant>,
-    /// Whether the log's last word is that exporting fails.
-    failing: bool,
     /// As of the last note.
     lost: u64,
 }
@@ -35,18 +37,15 @@ pub(super) struct Report {
 impl Report {
     /// A request failed; `lost` spans were lost so far.
     pub(super) fn failed(&mut self, now: Instant, lost: u64) -> Option<Note> {
-        if !is_due(&mut self.warned_at, now) {
-            return None;
-        }
-        self.failing = true;
-        let lost = self.lost_since(lost);
-        Some(Note::Failing { lost })
+        let is_news = self.outage.failed(now.into_std());
+        is_news.then(|| Note::Failing {
+            lost: self.lost_since(lost),
+        })
     }
 
     /// A request was answered; `lost` spans were lost so far.
     pub(super) fn succeeded(&mut self, now: Instant, lost: u64) -> Option<Note> {
-        if self.failing {
-            self.failing = false;
+        if self.outage.worked() {
             let lost = self.lost_since(lost);
             return Some(Note::Resumed { lost });
         }
@@ -86,15 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_at_once_then_once_a_minute_and_when_it_ends() {
+    fn an_outage_is_told_when_it_begins_and_when_it_ends() {
         let (start, mut report) = (Instant::now(), Report::default());
         assert_eq!(report.failed(start, 0), Some(Note::Failing { lost: 0 }));
-        assert_eq!(report.failed(after(start, 59), 5), None);
-        let minute = report.failed(after(start, 60), 7);
-        assert_eq!(minute, Some(Note::Failing { lost: 7 }));
-        let end = report.succeeded(after(start, 61), 9);
-        assert_eq!(end, Some(Note::Resumed { lost: 2 }));
-        assert_eq!(report.succeeded(after(start, 600), 9), None);
+        for minute in 1..600 {
+            assert_eq!(report.failed(after(start, minute * 60), minute), None);
+        }
+        let end = report.succeeded(after(start, 36_000), 600);
+        assert_eq!(end, Some(Note::Resumed { lost: 600 }));
+        assert_eq!(report.succeeded(after(start, 36_600), 600), None);
     }
 
     #[test]

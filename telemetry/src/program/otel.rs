@@ -12,21 +12,28 @@ use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithTonicConfig as _,
+    Compression, ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig,
+    WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::environment::Destination;
 
 pub use context::{Headers, ambient, headers};
 pub use settings::Settings;
-use told::Told;
+use told::{Fails, Told};
 
 /// How long the program may take longer to end for the sake of its last spans.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// And where the collector did not take the last ones before: it was not needed that long.
+const FAILING_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For the SDK's own deadlines: ours comes first, and is told.
 const NEVER: Duration = Duration::from_secs(60);
@@ -39,8 +46,8 @@ const QUEUED_SPANS: usize = 16 * 1024;
 #[derive(Debug)]
 #[must_use = "what is not finished loses its last spans"]
 pub struct Exports {
-    tracer: Option<SdkTracerProvider>,
-    meter: Option<SdkMeterProvider>,
+    tracer: Option<(SdkTracerProvider, Fails)>,
+    meter: Option<(SdkMeterProvider, Fails)>,
 }
 
 impl Settings {
@@ -48,87 +55,109 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// For a value that only its user understands, such as a header or a compression; says which.
+    /// For an exporter that cannot be made; no value of a variable leads to it.
     pub fn start(&self) -> Result<Exports, ExporterBuildError> {
         let resource = self.resource();
-        let tracer = match self.traces {
-            true => Some(tracer(resource.clone())?),
-            false => None,
-        };
-        let meter = match self.metrics {
-            true => Some(meter(resource)?),
-            false => None,
-        };
-        if let Some(tracer) = &tracer {
+        let (traces, metrics) = (self.traces.as_ref(), self.metrics.as_ref());
+        let traces = traces.map(|to| tracer(to, resource.clone()));
+        let tracer = traces.transpose()?;
+        let metrics = metrics.map(|to| meter(to, resource));
+        let meter = metrics.transpose()?;
+        if let Some((tracer, _)) = &tracer {
             global::set_tracer_provider(tracer.clone());
             global::set_text_map_propagator(TraceContextPropagator::new());
         }
-        if let Some(meter) = &meter {
+        if let Some((meter, _)) = &meter {
             global::set_meter_provider(meter.clone());
         }
         Ok(Exports { tracer, meter })
     }
 
-    /// Our own words first: those of the user's variables win.
     fn resource(&self) -> Resource {
         Resource::builder_empty()
             .with_attributes(self.attributes())
-            .with_detectors(&[
-                Box::new(TelemetryResourceDetector),
-                Box::new(EnvResourceDetector::new()),
-            ])
+            .with_detector(Box::new(TelemetryResourceDetector))
             .with_service_name(self.service_name().to_owned())
             .build()
     }
 }
 
-fn tracer(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_retry_policy(RetryPolicy::recommended())
-        .build()?;
+/// As we have read the variables. The SDK's own reading of them differs here and there; what it is told goes first.
+fn to<B: WithTonicConfig + WithExportConfig>(exporter: B, to: &Destination) -> B {
+    let exporter = exporter
+        .with_endpoint(to.endpoint.to_string())
+        .with_timeout(to.timeout)
+        .with_metadata(to.headers.clone())
+        .with_retry_policy(RetryPolicy::recommended());
+    match to.gzip {
+        true => exporter.with_compression(Compression::Gzip),
+        // No word for none: the SDK finds it where we did.
+        false => exporter,
+    }
+}
+
+fn tracer(
+    destination: &Destination,
+    resource: Resource,
+) -> Result<(SdkTracerProvider, Fails), ExporterBuildError> {
+    let exporter = to(SpanExporter::builder().with_tonic(), destination).build()?;
+    let exporter = Told::new(exporter, "spans");
+    let fails = exporter.fails();
     let batches = match settings::is_set("OTEL_BSP_MAX_QUEUE_SIZE") {
         true => BatchConfigBuilder::default(),
         false => BatchConfigBuilder::default().with_max_queue_size(QUEUED_SPANS),
     };
-    let processor = BatchSpanProcessor::builder(Told::new(exporter, "spans"))
+    let processor = BatchSpanProcessor::builder(exporter)
         .with_batch_config(batches.build())
         .build();
-    Ok(SdkTracerProvider::builder()
+    let provider = SdkTracerProvider::builder()
         .with_resource(resource)
         .with_span_processor(processor)
-        .build())
+        .build();
+    Ok((provider, fails))
 }
 
-fn meter(resource: Resource) -> Result<SdkMeterProvider, ExporterBuildError> {
-    let exporter = MetricExporter::builder()
-        .with_tonic()
-        .with_retry_policy(RetryPolicy::recommended())
-        .build()?;
-    let reader = PeriodicReader::builder(Told::new(exporter, "metrics")).build();
-    Ok(SdkMeterProvider::builder()
+fn meter(
+    destination: &Destination,
+    resource: Resource,
+) -> Result<(SdkMeterProvider, Fails), ExporterBuildError> {
+    let exporter = to(MetricExporter::builder().with_tonic(), destination).build()?;
+    let exporter = Told::new(exporter, "metrics");
+    let fails = exporter.fails();
+    let reader = PeriodicReader::builder(exporter).build();
+    let provider = SdkMeterProvider::builder()
         .with_resource(resource)
         .with_reader(reader)
-        .build())
+        .build();
+    Ok((provider, fails))
 }
 
 impl Exports {
-    /// Sends what is left, for at most [`FLUSH_TIMEOUT`]. What cannot be sent by then is lost: an exporter that hangs
-    /// keeps a thread, which the end of the process takes along.
+    /// Sends what is left, for at most [`FLUSH_TIMEOUT`], or a second where it failed before. What cannot be sent by then is
+    /// lost: an exporter that hangs keeps a thread, which the end of the process takes along.
     pub async fn finish(self) {
         let mut flushes = JoinSet::new();
         // Both block, and need the runtime's tasks meanwhile.
-        if let Some(tracer) = self.tracer {
-            flushes.spawn(spawn_blocking(move || tracer.shutdown_with_timeout(NEVER)));
+        if let Some((tracer, fails)) = self.tracer {
+            let flush = spawn_blocking(move || tracer.shutdown_with_timeout(NEVER));
+            flushes.spawn(timeout(patience(&fails), flush));
         }
-        if let Some(meter) = self.meter {
-            flushes.spawn(spawn_blocking(move || meter.shutdown_with_timeout(NEVER)));
+        if let Some((meter, fails)) = self.meter {
+            let flush = spawn_blocking(move || meter.shutdown_with_timeout(NEVER));
+            flushes.spawn(timeout(patience(&fails), flush));
         }
-        let flushed = tokio::time::timeout(FLUSH_TIMEOUT, flushes.join_all()).await;
-        if flushed.is_err() {
-            let seconds = FLUSH_TIMEOUT.as_secs();
-            tracing::warn!("the last spans and metrics were not taken within {seconds} s");
+        let flushed = flushes.join_all().await;
+        if flushed.iter().any(Result::is_err) {
+            tracing::warn!("the last spans or metrics were not taken in time");
         }
+    }
+}
+
+fn patience(fails: &Fails) -> Duration {
+    if fails.get() {
+        FAILING_FLUSH_TIMEOUT
+    } else {
+        FLUSH_TIMEOUT
     }
 }
 
@@ -145,7 +174,7 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let settings = Settings::read("baton-test", value, &mut problems);
+        let settings = Settings::read("baton-test", &value, &mut problems);
         problems.finish(settings).unwrap()
     }
 
@@ -162,23 +191,42 @@ mod tests {
         assert_ne!(other("service.instance.id"), get("service.instance.id"));
     }
 
+    fn made(tracer: &SdkTracerProvider) {
+        use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+        drop(tracer.tracer("test").start("lost"));
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_collector_that_is_not_there_does_not_keep_the_program() {
-        let exporter = SpanExporter::builder().with_tonic();
-        let exporter =
-            opentelemetry_otlp::WithExportConfig::with_endpoint(exporter, "http://127.0.0.1:1");
-        let processor = BatchSpanProcessor::builder(Told::new(exporter.build().unwrap(), "spans"));
-        let tracer = SdkTracerProvider::builder()
-            .with_span_processor(processor.build())
-            .build();
-        {
-            use opentelemetry::trace::{Tracer as _, TracerProvider as _};
-            drop(tracer.tracer("test").start("lost"));
-        }
+        let address = "http://127.0.0.1:1";
+        let settings = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", address)]);
+        let traces = settings.traces.as_ref().unwrap();
+        let (tracer, fails) = tracer(traces, settings.resource()).unwrap();
+        made(&tracer);
         let exports = Exports {
-            tracer: Some(tracer),
+            tracer: Some((tracer, fails.clone())),
             meter: None,
         };
         exports.finish().await;
+        assert!(fails.get());
+    }
+
+    /// An exporter that lost a span before, and then hangs: nothing answers a connection that nobody accepts.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_collector_that_failed_before_is_not_waited_for_long() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap());
+        let settings = settings(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "100"),
+        ]);
+        let traces = settings.traces.as_ref().unwrap();
+        let (tracer, fails) = tracer(traces, settings.resource()).unwrap();
+        assert_eq!(patience(&fails), FLUSH_TIMEOUT);
+        made(&tracer);
+        let flush = tracer.clone();
+        let flushed = spawn_blocking(move || flush.force_flush()).await.unwrap();
+        assert!(flushed.is_err() && fails.get());
+        assert_eq!(patience(&fails), FAILING_FLUSH_TIMEOUT);
     }
 }

@@ -24,6 +24,11 @@ impl Problems {
         self.found.push(format!("{flag}: {problem}"));
     }
 
+    /// Notes a problem that names its flag or variable by itself.
+    pub fn note(&mut self, problem: impl fmt::Display) {
+        self.found.push(problem.to_string());
+    }
+
     /// Notes `problem` unless `fine`.
     pub fn check(&mut self, fine: bool, flag: &str, problem: impl fmt::Display) {
         if !fine {

@@ -129,7 +129,9 @@ fn add(sum: &mut Row, one: &Observed) {
     sum.paused += u64::from(one.paused);
     all.consumers = all.consumers.saturating_add(one.consumers);
     all.producers = all.producers.saturating_add(one.producers);
+    all.oldest_scheduled_age = all.oldest_scheduled_age.max(one.oldest_scheduled_age);
     all.oldest_leased_age = all.oldest_leased_age.max(one.oldest_leased_age);
+    all.oldest_dead_age = all.oldest_dead_age.max(one.oldest_dead_age);
     all.stalls = all.stalls.plus(&one.stalls);
     add_stats(&mut all.stats, &one.stats);
     for one in &one.stages {

@@ -56,7 +56,7 @@ impl OfQueues {
             dead_bytes: Family::gauge("baton_queue_dead_bytes", "Bytes of dead letters"),
             oldest_age: Family::gauge(
                 "baton_queue_oldest_age_seconds",
-                "Age of the item that has been ready, or leased, for the longest; 0 if there is none",
+                "How long the item has been in its state that has been in it the longest; 0 if there is none",
             ),
             events: Family::counter(
                 "baton_queue_events_total",
@@ -106,8 +106,10 @@ impl OfQueues {
         self.dead_bytes
             .push(of(queue), Value::Whole(stats.dead_bytes));
         let ages = [
+            ("scheduled", observed.oldest_scheduled_age),
             ("ready", stats.oldest_ready_age),
             ("leased", observed.oldest_leased_age),
+            ("dead", observed.oldest_dead_age),
         ];
         for (state, age) in ages {
             let age = Value::Real(age.unwrap_or(Duration::ZERO).as_secs_f64());

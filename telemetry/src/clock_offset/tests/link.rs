@@ -4,7 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{MICRO, MILLI, SECOND};
-use crate::clock_offset::{DownLeg, Estimator, Reading};
+use crate::clock_offset::{BrokerClock, DownLeg, Estimator, Reading};
 
 /// Where the broker's clock stands in the beginning.
 const START_NS: u64 = 1_000_000 * SECOND;
@@ -164,6 +164,53 @@ impl Link {
                     reading,
                     truth_ns,
                     best_ns: best.error_ns(now_ns),
+                }));
+            }
+        }
+        moments
+    }
+}
+
+impl Link {
+    /// The client's own readings: each message up is a ping that is answered at once, among the messages that come down.
+    pub(super) fn run_at_client(&self) -> Vec<Moment> {
+        let random = &mut SmallRng::seed_from_u64(self.seed);
+        let ups = self.messages(self.up, random);
+        let downs = self.messages(self.down, random);
+        let longest_ns = 2 * LONGEST_JITTER_NS as u64 + SECOND;
+        let until_ns =
+            ups.last().unwrap().0.max(downs.last().unwrap().0) + longest_ns + 10 * SECOND;
+        let truth = Truth::new(self, until_ns, random);
+        // When it came here, when the broker sent it, and of an answer when the ping was sent.
+        let mut coming: Vec<(u64, u64, Option<u64>)> = Vec::new();
+        coming.extend(
+            downs
+                .iter()
+                .map(|(sent, received)| (*received, *sent, None)),
+        );
+        for (pinged_ns, sent_ns) in ups {
+            let received_ns = sent_ns + self.down.draw(random);
+            coming.push((received_ns, sent_ns, Some(pinged_ns)));
+        }
+        coming.sort_unstable();
+        let mut clock = BrokerClock::new();
+        let (mut up_ns, mut down_ns) = (u64::MAX, u64::MAX);
+        let mut moments = Vec::new();
+        for (received_ns, sent_ns, pinged_ns) in coming {
+            let now_ns = truth.client_ns(received_ns);
+            clock.received(sent_ns, now_ns);
+            down_ns = down_ns.min(received_ns - sent_ns);
+            if let Some(pinged_ns) = pinged_ns {
+                clock.answered(truth.client_ns(pinged_ns), sent_ns, now_ns);
+                up_ns = up_ns.min(sent_ns - pinged_ns);
+            }
+            for later_ns in [0, random.random_range(0..5 * SECOND)] {
+                let at_ns = received_ns + later_ns;
+                let reading = clock.reading(truth.client_ns(at_ns));
+                moments.extend(reading.map(|reading| Moment {
+                    reading,
+                    truth_ns: truth.offset_ns(at_ns),
+                    best_ns: (up_ns / 2).saturating_add(down_ns / 2),
                 }));
             }
         }

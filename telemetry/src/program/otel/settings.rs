@@ -1,5 +1,6 @@
-//! What the standard variables say. Everything that cannot be meant is a problem, said before anything is opened: an SDK
-//! would ignore it, and the user would look for the spans.
+//! What the standard variables say to a program: where both signals go, as [`environment`] reads it, and what the SDK reads by
+//! itself. Everything that cannot be meant is a problem, said before anything is opened: an SDK would ignore it, and the user
+//! would look for the spans.
 
 use std::env;
 use std::fs;
@@ -7,15 +8,9 @@ use std::fs;
 use opentelemetry::KeyValue;
 
 use super::super::problems::Problems;
-use crate::clock::ClockDomain;
-use crate::names;
+use crate::environment::{self, Destination, Read, Signal, variable};
+use crate::{host, names};
 
-/// Of all signals, then of one.
-const ENDPOINTS: [&str; 3] = [
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-];
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -24,60 +19,69 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
-/// Whole numbers from 0.
-const NUMBERS: [&str; 8] = [
+/// Whole numbers from 0. The SDK takes no white space around them.
+const NUMBERS: [&str; 5] = [
     "OTEL_BSP_MAX_QUEUE_SIZE",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
     "OTEL_BSP_SCHEDULE_DELAY",
     "OTEL_BSP_EXPORT_TIMEOUT",
     "OTEL_METRIC_EXPORT_INTERVAL",
-    "OTEL_EXPORTER_OTLP_TIMEOUT",
-    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
 ];
 const SERVICE_NAME_MAX_BYTES: usize = 128;
 
 /// Which signals go where, and under which name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    pub(super) traces: bool,
-    pub(super) metrics: bool,
+    /// None: they are not exported; so below.
+    pub(super) traces: Option<Destination>,
+    pub(super) metrics: Option<Destination>,
     service_name: String,
+    /// What the user says of this process.
+    named: Vec<(String, String)>,
 }
 
-/// A variable of this process. Empty is unset, as OpenTelemetry has it.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+fn of_process(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 pub(super) fn is_set(name: &str) -> bool {
-    variable(name).is_some()
+    variable(&of_process, name).is_some()
 }
 
 impl Settings {
     /// Reads the process's variables.
     pub fn from_env(program: &str, problems: &mut Problems) -> Self {
-        Self::read(program, variable, problems)
+        Self::read(program, &of_process, problems)
     }
 
-    pub(super) fn read(
-        program: &str,
-        variable: impl Fn(&str) -> Option<String>,
-        problems: &mut Problems,
-    ) -> Self {
-        let disabled = variable("OTEL_SDK_DISABLED");
-        let disabled = disabled.is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let mut signal = |name: &str| !disabled && signal(name, &variable, problems);
-        let (traces, metrics) = (signal("TRACES"), signal("METRICS"));
-        if traces || metrics {
-            check_endpoints(&variable, problems);
-            check_protocol(&variable, problems);
-            check_numbers(&variable, problems);
+    pub(super) fn read(program: &str, read: &Read<'_>, problems: &mut Problems) -> Self {
+        let mut found = Vec::new();
+        let traces = Destination::from_env(Signal::Traces, read, &mut found);
+        let metrics = Destination::from_env(Signal::Metrics, read, &mut found);
+        let is_wanted = traces.is_some() || metrics.is_some() || !found.is_empty();
+        let named = match environment::attributes(read) {
+            Ok(named) => named,
+            Err(problem) => {
+                if is_wanted {
+                    found.push(problem);
+                }
+                Vec::new()
+            }
+        };
+        for problem in found {
+            problems.note(problem);
         }
-        if traces {
-            check_sampler(&variable, problems);
+        if is_wanted {
+            check_numbers(read, problems);
         }
-        let service_name = service_name(&variable).unwrap_or_else(|| program.to_owned());
+        if traces.is_some() {
+            check_sampler(read, problems);
+        }
+        let services = named.iter().rev();
+        let mut services = services.filter(|(key, name)| is_service(key) && !name.is_empty());
+        let service_name = services
+            .next()
+            .map_or_else(|| program.to_owned(), |(_, name)| name.clone());
         let bytes = service_name.len();
         let problem = format!("has {bytes} bytes, more than {SERVICE_NAME_MAX_BYTES}");
         problems.check(
@@ -89,6 +93,7 @@ impl Settings {
             traces,
             metrics,
             service_name,
+            named,
         }
     }
 
@@ -98,70 +103,40 @@ impl Settings {
         &self.service_name
     }
 
-    /// What else identifies this process.
+    /// What else identifies this process: what is found out here, then the user's own words, which win.
     pub(super) fn attributes(&self) -> Vec<KeyValue> {
         let known = [
-            (names::HOST_ID, host_id()),
+            (names::HOST_ID, host::id().unwrap_or_default()),
             (names::SERVICE_INSTANCE_ID, random_id()),
         ];
         let known = known.into_iter().filter(|(_, value)| !value.is_empty());
-        known
-            .map(|(name, value)| KeyValue::new(name, value))
-            .collect()
+        let known = known.map(|(name, value)| KeyValue::new(name, value));
+        let named = self.named.iter().cloned();
+        let named = named.map(|(name, value)| KeyValue::new(name, value));
+        known.chain(named).collect()
     }
 }
 
-/// Whether a signal is wanted: it has an endpoint and was not switched off.
-fn signal(name: &str, variable: &impl Fn(&str) -> Option<String>, problems: &mut Problems) -> bool {
-    let own = variable(&format!("OTEL_EXPORTER_OTLP_{name}_ENDPOINT"));
-    if own.or_else(|| variable(ENDPOINTS[0])).is_none() {
-        return false;
-    }
-    let exporter = format!("OTEL_{name}_EXPORTER");
-    match variable(&exporter).as_deref() {
-        None | Some("otlp") => {}
-        Some("none") => return false,
-        Some(other) => problems.add(&exporter, format!("{other:?} is not otlp or none")),
-    }
-    true
+fn is_service(key: &str) -> bool {
+    key == names::SERVICE_NAME
 }
 
-fn check_endpoints(variable: &impl Fn(&str) -> Option<String>, problems: &mut Problems) {
-    for name in ENDPOINTS {
-        if let Some(url) = variable(name) {
-            let host = url.strip_prefix("http://").unwrap_or_default();
-            let fine = !host.is_empty() && !host.starts_with([':', '/']);
-            let problem =
-                format!("{url:?} cannot be used; give it as http://host:4317 (gRPC, without TLS)");
-            problems.check(fine, name, problem);
-        }
-    }
+/// What the SDK and the client library read by themselves, as it is; empty is unset.
+fn raw(read: &Read<'_>, name: &str) -> Option<String> {
+    read(name).filter(|value| !value.trim().is_empty())
 }
 
-fn check_protocol(variable: &impl Fn(&str) -> Option<String>, problems: &mut Problems) {
-    for signal in ["", "_TRACES", "_METRICS"] {
-        let name = format!("OTEL_EXPORTER_OTLP{signal}_PROTOCOL");
-        let protocol = variable(&name).unwrap_or_else(|| "grpc".to_owned());
-        let problem = format!("{protocol:?} is not spoken here; use grpc, often on port 4317");
-        problems.check(protocol == "grpc", &name, problem);
-        let name = format!("OTEL_EXPORTER_OTLP{signal}_COMPRESSION");
-        let compression = variable(&name).unwrap_or_else(|| "none".to_owned());
-        let problem = format!("{compression:?} is not spoken here; leave it out");
-        problems.check(compression == "none", &name, problem);
-    }
-}
-
-fn check_numbers(variable: &impl Fn(&str) -> Option<String>, problems: &mut Problems) {
+fn check_numbers(read: &Read<'_>, problems: &mut Problems) {
     for name in NUMBERS {
-        if let Some(value) = variable(name) {
+        if let Some(value) = raw(read, name) {
             let problem = format!("{value:?} is no whole number");
             problems.check(value.parse::<u64>().is_ok(), name, problem);
         }
     }
 }
 
-fn check_sampler(variable: &impl Fn(&str) -> Option<String>, problems: &mut Problems) {
-    let Some(sampler) = variable("OTEL_TRACES_SAMPLER") else {
+fn check_sampler(read: &Read<'_>, problems: &mut Problems) {
+    let Some(sampler) = raw(read, "OTEL_TRACES_SAMPLER") else {
         return;
     };
     let problem = format!("{sampler:?} is not one of {}", SAMPLERS.join(", "));
@@ -171,33 +146,11 @@ fn check_sampler(variable: &impl Fn(&str) -> Option<String>, problems: &mut Prob
         problem,
     );
     if sampler.ends_with("traceidratio") {
-        let argument = variable("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+        let argument = raw(read, "OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
         let ratio = argument.parse::<f64>();
         let fine = ratio.is_ok_and(|ratio| (0.0..=1.0).contains(&ratio));
         let problem = format!("{argument:?} is not a number from 0 to 1");
         problems.check(fine, "OTEL_TRACES_SAMPLER_ARG", problem);
-    }
-}
-
-fn service_name(variable: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    let in_resource = || {
-        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES")?;
-        let mut pairs = attributes
-            .split(',')
-            .filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.find(|(key, _)| key.trim() == names::SERVICE_NAME)?;
-        Some(value.trim().to_owned()).filter(|name| !name.is_empty())
-    };
-    variable("OTEL_SERVICE_NAME").or_else(in_resource)
-}
-
-/// The machine's id; where there is none, as in most containers, the running kernel's: processes with equal clocks say
-/// the same then too.
-fn host_id() -> String {
-    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    match machine.trim() {
-        "" => ClockDomain::current().boot_id,
-        id => id.to_owned(),
     }
 }
 
@@ -219,7 +172,7 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let settings = Settings::read("baton-test", value, &mut problems);
+        let settings = Settings::read("baton-test", &value, &mut problems);
         problems
             .finish(settings)
             .map_err(|problems| problems.to_string())
@@ -227,7 +180,7 @@ mod tests {
 
     fn signals(variables: &[(&str, &str)]) -> (bool, bool) {
         let settings = read(variables).unwrap();
-        (settings.traces, settings.metrics)
+        (settings.traces.is_some(), settings.metrics.is_some())
     }
 
     #[test]
@@ -240,6 +193,28 @@ mod tests {
         assert_eq!(signals(&[ENDPOINT]), (true, true));
         let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:1");
         assert_eq!(signals(&[own]), (true, false));
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_is_not_set() {
+        for empty in ["", " "] {
+            for name in [
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            ] {
+                assert_eq!(signals(&[(name, empty)]), (false, false));
+            }
+            for name in NUMBERS.into_iter().chain([
+                "OTEL_SDK_DISABLED",
+                "OTEL_TRACES_EXPORTER",
+                "OTEL_METRICS_EXPORTER",
+                "OTEL_TRACES_SAMPLER",
+                "OTEL_EXPORTER_OTLP_COMPRESSION",
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            ]) {
+                assert_eq!(signals(&[ENDPOINT, (name, empty)]), (true, true), "{name}");
+            }
+        }
     }
 
     #[test]
@@ -265,6 +240,11 @@ mod tests {
         assert_eq!(name(&[]), "baton-test");
         assert_eq!(name(&[resource]), "shop");
         assert_eq!(name(&[resource, ("OTEL_SERVICE_NAME", "till")]), "till");
+        assert_eq!(name(&[resource, ("OTEL_SERVICE_NAME", "")]), "shop");
+        let escaped = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a%2Cb");
+        assert_eq!(name(&[escaped]), "a,b");
+        let nonsense = ("OTEL_RESOURCE_ATTRIBUTES", "nonsense");
+        assert_eq!(name(&[nonsense]), "baton-test", "nothing is exported");
     }
 
     #[test]
@@ -276,22 +256,13 @@ mod tests {
                 "http://host:4317",
             ),
             (
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
                 "https://collector",
-                "without TLS",
+                "TLS is not supported",
             ),
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "http://:4317",
-                "http://host:4317",
-            ),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "use grpc"),
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
-                "gzip",
-                "leave it out",
-            ),
-            ("OTEL_TRACES_EXPORTER", "console", "otlp or none"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "only grpc"),
+            ("OTEL_METRICS_EXPORTER", "console", "none switches it off"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a", "key1=value1"),
             ("OTEL_TRACES_SAMPLER", "some", "always_on"),
             ("OTEL_TRACES_SAMPLER", "traceidratio", "from 0 to 1"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s", "whole number"),
@@ -303,6 +274,10 @@ mod tests {
                 "{report}"
             );
         }
+        // As in the broker.
+        let list = ("OTEL_TRACES_EXPORTER", "otlp,console");
+        let gzip = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+        assert_eq!(signals(&[ENDPOINT, list, gzip]), (true, true));
         let ratio = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
         assert!(read(&[ENDPOINT, ratio, ("OTEL_TRACES_SAMPLER_ARG", "1.5")]).is_err());
         assert!(read(&[ENDPOINT, ratio, ("OTEL_TRACES_SAMPLER_ARG", "0.01")]).is_ok());

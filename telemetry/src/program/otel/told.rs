@@ -1,7 +1,8 @@
 //! Tells the user, once, that exports fail, and once that they work again: the SDK says nothing by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -10,30 +11,52 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use crate::outage::Outage;
+
 /// An exporter, and whether it fails.
 #[derive(Debug)]
 pub(super) struct Told<E> {
     exporter: E,
     what: &'static str,
-    fails: AtomicBool,
+    /// Held for a comparison, once per export.
+    outage: Mutex<Outage>,
+    fails: Fails,
+}
+
+/// Whether the last export failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fails(Arc<AtomicBool>);
+
+impl Fails {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<E> Told<E> {
-    pub(super) const fn new(exporter: E, what: &'static str) -> Self {
+    pub(super) fn new(exporter: E, what: &'static str) -> Self {
         Self {
             exporter,
             what,
-            fails: AtomicBool::new(false),
+            outage: Mutex::default(),
+            fails: Fails::default(),
         }
     }
 
+    pub(super) fn fails(&self) -> Fails {
+        self.fails.clone()
+    }
+
     fn tell(&self, result: OTelSdkResult) -> OTelSdkResult {
-        let (fails, what) = (result.is_err(), self.what);
-        if self.fails.swap(fails, Ordering::Relaxed) != fails {
-            match &result {
-                Ok(()) => tracing::warn!("{what} are exported again"),
-                Err(error) => tracing::warn!("cannot export {what}, which are lost: {error}"),
+        let what = self.what;
+        self.fails.0.store(result.is_err(), Ordering::Relaxed);
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(()) if outage.worked() => tracing::warn!("{what} are exported again"),
+            Err(error) if outage.failed(Instant::now()) => {
+                tracing::warn!("cannot export {what}, which are lost: {error}");
             }
+            Ok(()) | Err(_) => {}
         }
         result
     }

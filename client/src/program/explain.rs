@@ -4,56 +4,69 @@
 
 use std::time::Duration;
 
-use baton_client::{Client, Error, Explanation};
 use baton_telemetry::program::exit::Exit;
-use baton_telemetry::program::flags::{OutputFlags, OutputForm};
+use baton_telemetry::program::flags::{ConnectionFlags, OutputFlags, OutputForm};
 use baton_telemetry::program::message::to_json;
 use baton_telemetry::program::output::{Output, Target, complain};
 use baton_telemetry::program::problems::{Problems, check_queue_name};
 use tokio_util::sync::CancellationToken;
 
-use crate::PROGRAM;
-use crate::args::Args;
+use crate::{Client, Error, Explanation};
 
 const MESSAGE: &str = "baton.v1.Explanation";
 
 /// Which item, and where to ask.
 #[derive(Debug)]
-pub(crate) struct Explain {
+pub struct Explain {
+    program: &'static str,
     queue: String,
     item_id: u64,
     broker: String,
     give_up_after: Duration,
-    pub(crate) output: OutputFlags,
+    output: OutputFlags,
 }
 
 impl Explain {
+    /// What the flags of a program ask.
+    ///
     /// # Errors
     ///
     /// Everything that is wrong.
-    pub(crate) fn from_args(args: Args, item_id: u64) -> Result<Self, Problems> {
+    pub fn from_flags(
+        program: &'static str,
+        (queue, item_id): (String, u64),
+        connection: ConnectionFlags,
+        output: OutputFlags,
+    ) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        check_queue_name(&mut problems, &args.queue);
-        let give_up_after = args.connection.give_up_after(&mut problems);
+        check_queue_name(&mut problems, &queue);
+        let give_up_after = connection.give_up_after(&mut problems);
         problems.finish(Self {
-            queue: args.queue,
+            program,
+            queue,
             item_id,
-            broker: args.connection.broker,
+            broker: connection.broker,
             give_up_after,
-            output: args.output,
+            output,
         })
     }
 
+    /// What the program says and how.
+    #[must_use]
+    pub const fn output(&self) -> &OutputFlags {
+        &self.output
+    }
+
     /// Asks and shows.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Exit {
+    pub async fn run(self, stop: CancellationToken) -> Exit {
         let client = Client::builder(&self.broker)
-            .service_name(PROGRAM)
+            .service_name(self.program)
             .give_up_after(self.give_up_after)
             .build();
         let client = match client {
             Ok(client) => client,
             Err(error) => {
-                complain(PROGRAM, error);
+                complain(self.program, error);
                 return Exit::Configuration;
             }
         };
@@ -66,7 +79,7 @@ impl Explain {
         let explanation = match explained {
             Ok(explanation) => explanation,
             Err(error) => {
-                complain(PROGRAM, error);
+                complain(self.program, error);
                 return Exit::Failed;
             }
         };
@@ -76,7 +89,7 @@ impl Explain {
             OutputForm::Json => match to_json(baton_proto::DESCRIPTORS, MESSAGE, &explanation) {
                 Ok(object) => output.object(&object),
                 Err(error) => {
-                    complain(PROGRAM, error);
+                    complain(self.program, error);
                     return Exit::Failed;
                 }
             },

@@ -1,6 +1,8 @@
-//! OpenTelemetry's environment variables: how they are found, and the list that several of them are.
+//! How variables are found, and the list that several of them are.
 
 use std::fmt;
+
+use super::Signal;
 
 /// Looks a variable up; None: it is not set.
 pub type Read<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -35,7 +37,7 @@ impl fmt::Display for Variable {
 }
 
 /// An empty one is not set.
-pub(super) fn variable(read: &Read<'_>, name: &str) -> Option<Variable> {
+pub(crate) fn variable(read: &Read<'_>, name: &str) -> Option<Variable> {
     let value = read(name)?;
     let value = value.trim();
     (!value.is_empty()).then(|| Variable {
@@ -44,9 +46,9 @@ pub(super) fn variable(read: &Read<'_>, name: &str) -> Option<Variable> {
     })
 }
 
-/// `OTEL_EXPORTER_OTLP_TRACES_x`, else `OTEL_EXPORTER_OTLP_x`.
-pub(super) fn of_traces(read: &Read<'_>, name: &str) -> Option<Variable> {
-    variable(read, &format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+/// Of traces for example `OTEL_EXPORTER_OTLP_TRACES_x`, else `OTEL_EXPORTER_OTLP_x`.
+pub(super) fn of_signal(read: &Read<'_>, signal: Signal, name: &str) -> Option<Variable> {
+    variable(read, &format!("OTEL_EXPORTER_OTLP_{signal}_{name}"))
         .or_else(|| variable(read, &format!("OTEL_EXPORTER_OTLP_{name}")))
 }
 
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_of_traces_goes_first_unless_it_is_empty() {
+    fn the_variable_of_a_signal_goes_first_unless_it_is_empty() {
         let read = |own: &str| {
             let own = own.to_owned();
             move |name: &str| match name {
@@ -122,9 +124,17 @@ mod tests {
                 _ => None,
             }
         };
-        assert_eq!(of_traces(&read("own"), "X").unwrap().value, "own");
-        assert_eq!(of_traces(&read(" "), "X").unwrap().value, "all");
-        assert_eq!(of_traces(&read("own"), "Y"), None);
+        assert_eq!(
+            of_signal(&read("own"), Signal::Traces, "X").unwrap().value,
+            "own"
+        );
+        assert_eq!(
+            of_signal(&read(" "), Signal::Traces, "X").unwrap().value,
+            "all"
+        );
+        assert_eq!(of_signal(&read("own"), Signal::Traces, "Y"), None);
+        let metrics = of_signal(&read("own"), Signal::Metrics, "X");
+        assert_eq!(metrics.unwrap().value, "all");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use baton_client::Queue;
 use baton_telemetry::program::stage_table::StageTable;
 use tokio::time::timeout;
+
+use crate::Queue;
 
 /// The summary waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -13,7 +14,7 @@ const WINDOW_LIMITS: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
 
 /// None: the broker says nothing, or too late. That is no reason to complain: nobody asked.
-pub(crate) async fn of_the_run(queue: &Queue, took: Duration) -> Option<StageTable> {
+pub async fn of_the_run(queue: &Queue, took: Duration) -> Option<StageTable> {
     let (least, most) = WINDOW_LIMITS;
     let latency = timeout(PATIENCE, queue.latency(took.clamp(least, most))).await;
     let latency = latency.ok()?.ok()?;

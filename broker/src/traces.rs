@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use baton_ledger::account::Account;
 use baton_ledger::sampling::Kept;
-use baton_ledger::spans::{Identity, spans};
-use baton_telemetry::otlp::{ExportHandle, Exporter, Resource, to_json};
+use baton_ledger::spans::{Identity, spans, whole_tree};
+use baton_telemetry::otlp::{ExportHandle, Exporter, Form, Resource, to_json};
+use baton_telemetry::trace_context::ItemContext;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,13 +53,15 @@ impl TraceFiles {
         }
     }
 
-    /// An ended item's spans as an OTLP/JSON file. None: it has not ended, or nobody traces it.
-    pub(crate) fn of(&self, account: &Account) -> Option<Value> {
-        let spans = spans(account, Kept::Head, &self.identity);
+    /// All spans of an ended item, its clients' too, as a file of their own, whether they are exported or not. `seed`: of
+    /// this life of its queue. None: it has not ended.
+    pub(crate) fn of(&self, account: &Account, seed: u64, form: Form) -> Option<Value> {
+        let made_up = ItemContext::made_up(seed, &account.queue, account.item);
+        let spans = whole_tree(account, made_up, &self.identity);
         if spans.is_empty() {
             return None;
         }
-        to_json(&spans, &self.resource).ok()
+        to_json(&spans, &self.resource, form).ok()
     }
 }
 

@@ -221,17 +221,19 @@ impl Ledger {
     }
 
     pub(crate) fn offer_trace(
-        &self,
-        account: Arc<Account>,
+        &mut self,
+        account: &Arc<Account>,
         reason: Kept,
         now: u64,
         kept: &mut Vec<(Arc<Account>, Kept)>,
-    ) -> bool {
-        let traced = self.shared.sampling.is_some() && self.shared.limit.take(now);
-        if traced {
-            kept.push((account, reason));
+    ) {
+        if self.shared.sampling.is_some() && self.shared.limit.take(reason, now) {
+            // Of several attempts no sum was recorded.
+            if let ([_], Some(end)) = (account.attempts.as_slice(), account.end) {
+                self.exemplify(account, &account.times(end.at), end.at);
+            }
+            kept.push((Arc::clone(account), reason));
         }
-        traced
     }
 
     /// Each stage over a window up to now.

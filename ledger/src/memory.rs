@@ -14,8 +14,8 @@ const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
 impl Ledger {
     /// From time to time, or after a commit: closes minutes, forgets what is old, and keeps to the budget.
     pub fn keep_house(&mut self, now: u64, kept: &mut Vec<(Arc<Account>, Kept)>) {
-        for account in self.slowest.close_minute(now) {
-            self.offer_trace(account, Kept::TopK, now, kept);
+        while let Some(account) = self.slowest.next_untraced(now) {
+            self.offer_trace(&account, Kept::TopK, now, kept);
         }
         self.keep_to_budget(now);
     }

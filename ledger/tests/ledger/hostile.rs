@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use baton_ledger::account::AttemptOutcome;
 use baton_ledger::party::{Party, Shift};
+use baton_ledger::sampling::Kept;
 use baton_ledger::waits::Stall;
 use baton_ledger::{
     Arrived, Failed, HandlerStamps, ItemStamps, Known, KnownFailure, Leased, Stamps,
@@ -345,7 +346,7 @@ fn a_flag_on_everything_is_kept_to_the_limit() {
     let seconds = (story.now - begin).div_ceil(SECOND);
     let kept = story.kept.len() as u64;
     assert!(kept <= 100 * (seconds + 1), "{kept} in {seconds} s");
-    assert_eq!(story.shared.limit.refused() + kept, 50_000);
+    assert_eq!(story.shared.limit.refused(Kept::Head) + kept, 50_000);
 }
 
 fn sampled(item: u64) -> ItemStamps {

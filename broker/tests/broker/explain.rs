@@ -297,12 +297,12 @@ async fn clients_are_shown_with_their_clocks() {
         ("test", ClientRole::Consumer, false, None),
     ];
     assert_eq!(clocks, expected);
-    // It reads a clock that is an hour behind, and says so in what it sends.
+    // It reads a clock that is an hour ahead, and says so in what it sends.
     const HOUR: u64 = 3_600_000_000_000;
-    far.ping_from(|| monotonic_ns() - HOUR).await;
+    far.ping_from(|| monotonic_ns() + HOUR).await;
     let after = info(&fixture).await;
     let far = &after.clients[1];
-    let off = far.clock_offset_ns.unwrap().abs_diff(HOUR.cast_signed());
+    let off = far.clock_offset_ns.unwrap().abs_diff(-HOUR.cast_signed());
     assert!(
         off <= far.clock_error_ns,
         "{off} ns off, said ± {}",

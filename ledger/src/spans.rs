@@ -72,6 +72,15 @@ pub fn whole_tree(account: &Account, made_up: ItemContext, identity: &Identity) 
     write(account, context, None, identity)
 }
 
+/// How many they would be.
+#[must_use]
+pub fn count(account: &Account) -> u64 {
+    let (Some(context), Some(end)) = (account.context, account.end) else {
+        return 0;
+    };
+    Timeline::of(account, end, !context.sampled).spans()
+}
+
 fn write(
     account: &Account,
     context: ItemContext,

@@ -440,8 +440,7 @@ impl QueueActor {
         let CommitProgress::Durable(durable) = *self.progress.borrow() else {
             return;
         };
-        self.account_durable(durable);
-        let durable_ns = self.shared.clock.monotonic_ns();
+        let (now, durable_ns) = (self.shared.clock.now(), self.shared.clock.monotonic_ns());
         while let Some(effect) = self.pending.next_released(durable) {
             match effect {
                 Effect::Stored(reply, stored) => drop(reply.send(Ok(stored))),
@@ -462,6 +461,8 @@ impl QueueActor {
                 Effect::Answer(answer) => answer(Ok(())),
             }
         }
+        // Nobody waits for the ledger: it only has to know before the next turn hands anything out.
+        self.account_durable(durable, now);
     }
 
     /// What was owed has an unknown outcome. Streams learn it by their outbox closing.

@@ -1,7 +1,8 @@
 //! What a queue's actor tells its ledger: who came, who has it, how it ended, and what it waits for.
 //!
 //! The ledger hears of everything in the order in which it happened: before items are handed out again, it knows how their
-//! last attempt ended. What is worth a trace goes to the sink of [`Accounting`].
+//! last attempt ended. That something is durable it hears after the clients who wait for that, and before the next turn.
+//! What is worth a trace goes to the sink of [`Accounting`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,10 +26,10 @@ use super::token::Epoch;
 /// Expired items of one event that get an account of their own; the others are counted only.
 const EXPIRED_ACCOUNTS_MAX: u32 = 16;
 
-/// Where traces go. Never blocks: what it cannot take is its own loss.
+/// Where traces go. Never blocks, and leaves work to others: what it cannot take is its own loss.
 pub trait TraceSink: fmt::Debug + Send + Sync {
     /// An item that is worth a trace.
-    fn keep(&self, account: &Account, kept: Kept);
+    fn keep(&self, account: Arc<Account>, kept: Kept);
 }
 
 /// How all queues account for their items' time.
@@ -216,8 +217,8 @@ impl QueueActor {
         }
     }
 
-    /// Everything up to here is durable.
-    pub(super) fn account_durable(&mut self, durable: CommitPosition) {
+    /// Everything up to here is durable since `now`.
+    pub(super) fn account_durable(&mut self, durable: CommitPosition, now: Timestamp) {
         if durable == self.accounted_to {
             return;
         }
@@ -226,9 +227,8 @@ impl QueueActor {
             return;
         };
         let oldest = self.queue.oldest_unsettled().0;
-        let now = self.shared.clock.now().0;
-        ledger.durable(durable.0, now, oldest, &mut self.kept);
-        self.active.note(Timestamp(now));
+        ledger.durable(durable.0, now.0, oldest, &mut self.kept);
+        self.active.note(now);
         self.give_traces();
     }
 
@@ -241,7 +241,7 @@ impl QueueActor {
             .and_then(|accounting| accounting.sink.as_ref());
         for (account, kept) in self.kept.drain(..) {
             if let Some(sink) = sink {
-                sink.keep(&account, kept);
+                sink.keep(account, kept);
             }
         }
     }

@@ -92,6 +92,10 @@ impl Ledger {
             let dropped = self.slowest.shrink() + self.troubled.shrink();
             budget.drop_some(Dropped::Kept, dropped);
         }
+        if self.bytes() > share {
+            let room = self.room(share, self.leases.bytes());
+            budget.drop_some(Dropped::Context, self.leases.strip(room));
+        }
         while self.bytes() > share && now >= self.coarse_until {
             let coarser = self.series.coarsen();
             budget.drop_some(Dropped::Slot, coarser);

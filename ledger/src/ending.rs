@@ -5,11 +5,10 @@ use std::sync::Arc;
 use baton_telemetry::stage::Stage;
 use baton_telemetry::windows::Exemplar;
 
-use crate::account::{Account, End, Outcome};
+use crate::account::{Account, Outcome};
 use crate::budget::Dropped;
-use crate::explain::Known;
 use crate::finished::Ended;
-use crate::ledger::Ledger;
+use crate::ledger::{KeptAccounts, Ledger};
 use crate::sampling::Kept;
 use crate::slowest::{Entry, Times};
 use crate::stamps;
@@ -37,8 +36,6 @@ impl Ended {
         }
     }
 }
-
-type KeptAccounts = Vec<(Arc<Account>, Kept)>;
 
 impl Ledger {
     /// The ending of leased items is durable.
@@ -268,23 +265,6 @@ impl Ledger {
                 },
             );
         }
-    }
-
-    /// An item's time to live ran out while it waited. Of `known` what can be told of it is enough.
-    pub fn expired(&mut self, known: &Known, now: u64, kept: &mut KeptAccounts) {
-        if known.taken_in == 0 && self.arrivals.find(known.item).is_none() {
-            return;
-        }
-        let mut account = self.account(known, now);
-        let waits = account.attempts.last();
-        let since = waits.map_or(account.received, |wait| wait.since);
-        account.end = Some(End {
-            outcome: Outcome::Expired,
-            at: now.max(since),
-        });
-        let account = Arc::new(account);
-        self.offer_trace(&account, Kept::Error, now, kept);
-        self.troubled.push(&account);
     }
 
     /// What is known of attempts at items that are gone is of no use any more.

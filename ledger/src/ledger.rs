@@ -31,6 +31,9 @@ use crate::waits::{Stall, WaitClock, Waits};
 /// Finished items of a queue that are remembered one by one, unless set otherwise: some seconds of a busy queue.
 pub const FINISHED_MAX: usize = 10_000;
 
+/// Items that are worth a trace.
+pub(crate) type KeptAccounts = Vec<(Arc<Account>, Kept)>;
+
 /// What all ledgers of a broker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -169,7 +172,7 @@ impl Ledger {
     /// Leased items are done.
     pub fn acked(&mut self, first: u64, count: u32, now: u64) {
         let how = How {
-            attempt: AttemptOutcome::Acked,
+            attempt: Some(AttemptOutcome::Acked),
             item: Some(Outcome::Acked),
         };
         self.end_leases((first, count), how, now, &Arc::default());
@@ -178,7 +181,7 @@ impl Ledger {
     /// Attempts failed.
     pub fn failed(&mut self, failed: &Failed) {
         let how = How {
-            attempt: failed.outcome,
+            attempt: Some(failed.outcome),
             item: failed.dead.then_some(Outcome::Dead),
         };
         self.end_leases((failed.first, failed.count), how, failed.now, &failed.error);

@@ -341,8 +341,9 @@ impl QueueActor {
         }
     }
 
-    /// Drops the bodies of settled items.
+    /// Drops the bodies of settled items, once it is accounted for those that say in theirs where they came from.
     fn drop_removed(&mut self) {
+        self.account_events();
         while let Some((first, count)) = self.queue.poll_removed() {
             self.bodies.remove(first.0, count);
             self.released.push((first.0, count));

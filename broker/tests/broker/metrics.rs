@@ -113,7 +113,7 @@ async fn the_numbers_are_those_of_what_was_done() {
     );
     assert!(stats.dead_bytes > 0 && stats.bytes > 0);
     let counts = |stage| said.value("baton_item_stage_seconds_count", &[Q, ("stage", stage)]);
-    assert_eq!((counts("store"), counts("queue")), (6.0, 5.0));
+    assert_eq!((counts("store"), counts("queue")), (6.0, 6.0));
     assert_eq!((counts("process"), counts("total")), (4.0, 2.0));
     let idle = [("queue", "idle"), ("role", "consumer")];
     assert_eq!(said.value("baton_queue_clients", &idle), 1.0);

@@ -49,7 +49,7 @@ async fn the_broker_keeps_what_failed_what_was_slow_and_a_few_to_compare_with() 
     scene.work_off("jobs", SCRIPT).await;
     scene.work_off("asked", "true").await;
     scene.work_off("late", "true").await;
-    let of_spans = [2 * 8, 13, 14, 9, 8, 4].iter().sum();
+    let of_spans = [2 * 8, 13, 14, 9, 8, 5].iter().sum();
     let mut traces = scene.traces(7, of_spans).await;
     traces.retain(|trace| !is_of_the_slowest(trace));
     let mut found = BTreeMap::new();

@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_ledger::FINISHED_MAX;
 use baton_ledger::budget::Budget;
 use baton_ledger::sampling::{SamplingSettings, TraceLimit};
 use baton_telemetry::logging::LogFormat;
@@ -45,6 +44,8 @@ pub struct Config {
     pub queues: Vec<(String, baton_queue::Config)>,
     /// Bytes for where items' time went, over all queues; 0: nobody wants to know. Default 64 MiB.
     pub latency_budget: usize,
+    /// Ended items that each queue remembers one by one. Default 10 000.
+    pub latency_finished: u32,
     /// Which items are traced. Default: see [`SamplingSettings`].
     pub sampling: SamplingSettings,
     /// Where traces go. Default: nowhere.
@@ -70,7 +71,7 @@ impl Config {
             budget: Budget::new(self.latency_budget),
             limit: TraceLimit::new(self.sampling.traces_per_second),
             sampling: sink.is_some().then_some(self.sampling),
-            finished_max: FINISHED_MAX,
+            finished_max: self.latency_finished as usize,
         };
         (self.latency_budget > 0).then(|| Accounting {
             ledgers: Arc::new(ledgers()),
@@ -285,6 +286,20 @@ mod tests {
         let config = with(&["--grace", "3s"], "grace = '5s'\nmax-payload = '2MiB'").unwrap();
         assert_eq!(config.grace, Duration::from_secs(3));
         assert_eq!(config.payload_bytes_max, 2 << 20);
+    }
+
+    #[test]
+    fn what_is_remembered_of_ended_items_can_be_set_in_all_three_ways() {
+        let finished = |config: Result<Config, Stop>| {
+            let accounting = config.unwrap().accounting(None).unwrap();
+            accounting.ledgers.finished_max
+        };
+        assert_eq!(finished(with(&[], "")), 10_000);
+        assert_eq!(finished(with(&[], "latency-finished = 5")), 5);
+        let flag = with(&["--latency-finished", "77"], "latency-finished = 5");
+        assert_eq!(finished(flag), 77);
+        let text = problems(&["--latency-finished", "many"], "");
+        assert!(text.contains("latency-finished"), "{text}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub enum Error {
     ItemNotFound(u64),
     /// An item of which no trace can be made.
     #[error(
-        "item {0} has no trace here; only items that have ended have one, if they came with a context or were chosen, and as long as they are remembered"
+        "item {0} has no trace here; only items that have ended have one, and as long as they are remembered"
     )]
     TraceNotFound(u64),
     /// Nothing is served under this path.

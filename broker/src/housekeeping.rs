@@ -19,8 +19,8 @@ use crate::engine::{Engine, QueueHandle};
 
 /// How often queues are looked at: the slowest items of a minute get their traces so long after it, at the most.
 const PASS_INTERVAL: Duration = Duration::from_secs(10);
-/// A queue that was active so shortly ago has a turn in each pass: its minute is about to end.
-const RECENT: Duration = Duration::from_secs(120);
+/// A queue that was active so shortly ago has a turn in each pass: its minute is about to end, or traces of it leave.
+const RECENT: Duration = Duration::from_secs(180);
 /// Passes after which its histograms forget, too: each minute.
 const FORGET_PASSES: u64 = 6;
 /// Passes between two turns of a queue that is silent for longer: 10 minutes.
@@ -87,7 +87,7 @@ impl Pass {
         });
         let mut turns = stream::iter(due).buffer_unordered(TURNS_AT_ONCE);
         while let Some(kept) = turns.next().await {
-            engine.give_traces(&kept.unwrap_or_default());
+            engine.give_traces(kept.unwrap_or_default());
         }
     }
 

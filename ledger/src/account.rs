@@ -238,6 +238,18 @@ impl Account {
         }
     }
 
+    /// How long its producer wanted it to wait: that is no reason to look at it.
+    #[must_use]
+    pub fn asked_delay(&self) -> u64 {
+        let first = self.attempts.first().filter(|first| first.number == 1);
+        first.map_or(0, |first| {
+            let until = first
+                .leased
+                .map_or(first.ready, |leased| leased.min(first.ready));
+            until.saturating_sub(first.since)
+        })
+    }
+
     /// Attempts that did not end in an acknowledgement.
     #[must_use]
     pub fn failures(&self) -> usize {

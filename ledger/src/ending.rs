@@ -5,11 +5,10 @@ use std::sync::Arc;
 use baton_telemetry::stage::Stage;
 use baton_telemetry::windows::Exemplar;
 
-use crate::account::{Account, End, Outcome};
+use crate::account::{Account, Outcome};
 use crate::budget::Dropped;
-use crate::explain::Known;
 use crate::finished::Ended;
-use crate::ledger::Ledger;
+use crate::ledger::{KeptAccounts, Ledger};
 use crate::sampling::Kept;
 use crate::slowest::{Entry, Times};
 use crate::stamps;
@@ -26,7 +25,17 @@ struct Own {
     error: u64,
 }
 
-type KeptAccounts = Vec<(Arc<Account>, Kept)>;
+impl Ended {
+    /// How long its producer wanted it to wait, as far as this attempt is the one that did.
+    fn asked_delay(&self) -> u64 {
+        let facts = &self.run.facts;
+        if facts.number == 1 {
+            facts.wait.scheduled_ns()
+        } else {
+            0
+        }
+    }
+}
 
 impl Ledger {
     /// The ending of leased items is durable.
@@ -156,8 +165,11 @@ impl Ledger {
         ] {
             times[stage.index()] = ns;
         }
-        let reason = self.reason(ended, index, outcome, own.total);
-        let slow = self.slowest.wants(&times);
+        let undelayed = own.total.saturating_sub(ended.asked_delay());
+        let reason = self.reason(ended, index, outcome, undelayed);
+        let mut ranked = times;
+        ranked[Stage::Total.index()] = undelayed;
+        let slow = self.slowest.wants(&ranked);
         let troubled = ended.run.facts.number > 1 || outcome == Outcome::Dead;
         let traceable = reason.is_some() && self.shared.sampling.is_some();
         if !(slow || troubled || traceable) {
@@ -176,7 +188,7 @@ impl Ledger {
         let now = ended.durable;
         // Before an account is made: a flag that is set on everything must not cost more than this.
         let reason = reason.filter(|_| self.shared.sampling.is_some());
-        let traced = reason.is_some() && self.shared.limit.take(now);
+        let traced = reason.is_some_and(|reason| self.shared.limit.take(reason, now));
         if !(slow || troubled || traced) {
             return;
         }
@@ -189,10 +201,15 @@ impl Ledger {
             self.troubled.push(&account);
         }
         // Of several attempts the sum counts.
-        let whole = (account.attempts.len() > 1).then(|| account.times(now));
-        let times = whole.as_ref().unwrap_or(times);
-        if slow || self.slowest.wants(times) {
-            self.slowest.offer(times, &Entry { account, traced });
+        let mut times = if account.attempts.len() > 1 {
+            account.times(now)
+        } else {
+            *times
+        };
+        let total = &mut times[Stage::Total.index()];
+        *total = total.saturating_sub(account.asked_delay());
+        if slow || self.slowest.wants(&times) {
+            self.slowest.offer(&times, &Entry { account, traced });
         }
     }
 
@@ -227,7 +244,8 @@ impl Ledger {
         Some(Kept::Baseline)
     }
 
-    fn exemplify(&mut self, account: &Account, times: &Times, now: u64) {
+    /// Makes an item with a trace the example of what it took.
+    pub(crate) fn exemplify(&mut self, account: &Account, times: &Times, now: u64) {
         let Some(context) = account.context else {
             return;
         };
@@ -247,23 +265,6 @@ impl Ledger {
                 },
             );
         }
-    }
-
-    /// An item's time to live ran out while it waited. Of `known` what can be told of it is enough.
-    pub fn expired(&mut self, known: &Known, now: u64, kept: &mut KeptAccounts) {
-        if known.taken_in == 0 && self.arrivals.find(known.item).is_none() {
-            return;
-        }
-        let mut account = self.account(known, now);
-        let waits = account.attempts.last();
-        let since = waits.map_or(account.received, |wait| wait.since);
-        account.end = Some(End {
-            outcome: Outcome::Expired,
-            at: now.max(since),
-        });
-        let account = Arc::new(account);
-        self.offer_trace(Arc::clone(&account), Kept::Error, now, kept);
-        self.troubled.push(&account);
     }
 
     /// What is known of attempts at items that are gone is of no use any more.

@@ -64,10 +64,18 @@ impl Ledger {
     #[must_use]
     pub fn ended(&self, item: u64) -> Option<Arc<Account>> {
         let slow = || self.slowest.find(item);
-        if let Some(account) = self.troubled.find(item).or_else(slow) {
-            return Some(Arc::clone(account));
-        }
-        let (ended, index) = self.finished.find(item)?;
+        let kept = self.troubled.find(item).or_else(slow);
+        let found = self.finished.find(item);
+        // One that is kept may be of a dead letter that was redriven and has ended again. Of the same end it says more.
+        let is_later = |(ended, _): &(&Ended, usize)| {
+            kept.and_then(|account| account.end).is_none_or(|end| {
+                let other = Some(end.outcome) != ended.how.item;
+                end.at < ended.durable || (end.at == ended.durable && other)
+            })
+        };
+        let Some((ended, index)) = found.filter(is_later) else {
+            return kept.cloned();
+        };
         let mut account = self.account_without_attempts(ended, index);
         account.attempts.push(ended.attempt(index));
         account.begin_at_redrive(ended.run.facts.forgiven);
@@ -243,6 +251,9 @@ impl Ended {
     /// The attempt of one of its items.
     pub(crate) fn attempt(&self, index: usize) -> Attempt {
         let facts = &self.run.facts;
+        let Some(outcome) = self.how.attempt else {
+            return facts.wait.attempt(facts.number, false, None);
+        };
         let report = self.run.report.as_ref();
         let handled = report.and_then(|report| {
             let bounds = (facts.wait.leased, self.at);
@@ -251,7 +262,7 @@ impl Ended {
         Attempt {
             handled,
             end: Some(AttemptEnd {
-                outcome: self.how.attempt,
+                outcome,
                 at: self.at,
                 durable: self.durable,
                 error: Arc::clone(&self.error),

@@ -60,7 +60,8 @@ impl Ended {
 /// What became of an attempt, and of its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct How {
-    pub(crate) attempt: AttemptOutcome,
+    /// None: there was none, it waited for one.
+    pub(crate) attempt: Option<AttemptOutcome>,
     /// None: it goes on.
     pub(crate) item: Option<Outcome>,
 }

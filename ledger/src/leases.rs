@@ -90,7 +90,32 @@ impl Run {
             .report
             .as_ref()
             .map_or(0, |report| size_of::<Report>() + report.stamps.bytes(count));
-        RUN_BYTES + self.created.bytes(count) + self.contexts.bytes(count) + report
+        RUN_BYTES + self.created.bytes(count) + self.context_bytes() + report
+    }
+
+    /// What its contexts take of it.
+    fn context_bytes(&self) -> usize {
+        self.contexts.bytes(self.count as usize)
+    }
+}
+
+/// Memory of runs, bytes.
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    /// Of it.
+    contexts: usize,
+}
+
+impl Held {
+    fn add(&mut self, run: &Run) {
+        self.all += run.bytes();
+        self.contexts += run.context_bytes();
+    }
+
+    fn remove(&mut self, run: &Run) {
+        self.all -= run.bytes();
+        self.contexts -= run.context_bytes();
     }
 }
 
@@ -98,13 +123,13 @@ impl Run {
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     runs: BTreeMap<u64, Run>,
-    bytes: usize,
+    held: Held,
 }
 
 impl Leases {
     /// Items that are not in any run.
     pub(crate) fn insert(&mut self, run: Run) {
-        self.bytes += run.bytes();
+        self.held.add(&run);
         self.runs.insert(run.first, run);
     }
 
@@ -113,7 +138,7 @@ impl Leases {
         self.cut(first);
         self.cut(end);
         for (_, run) in self.runs.extract_if(first..end, |_, _| true) {
-            self.bytes -= run.bytes();
+            self.held.remove(&run);
             each(run);
         }
     }
@@ -123,9 +148,9 @@ impl Leases {
         self.cut(first);
         self.cut(end);
         for run in self.runs.range_mut(first..end).map(|(_, run)| run) {
-            self.bytes -= run.bytes();
+            self.held.remove(run);
             each(run);
-            self.bytes += run.bytes();
+            self.held.add(run);
         }
     }
 
@@ -135,9 +160,9 @@ impl Leases {
         let Some((_, run)) = before.filter(|(_, run)| run.end() > at) else {
             return;
         };
-        self.bytes -= run.bytes();
+        self.held.remove(run);
         let rest = run.cut(at);
-        self.bytes += run.bytes();
+        self.held.add(run);
         self.insert(rest);
     }
 
@@ -151,21 +176,39 @@ impl Leases {
         self.runs.values().map(|run| run.facts.wait.leased).min()
     }
 
+    /// Drops the contexts of the newest runs until at most `bytes` are held; of how many items that were. What counts in
+    /// histograms stays.
+    pub(crate) fn strip(&mut self, bytes: usize) -> u64 {
+        let mut dropped = 0;
+        for run in self.runs.values_mut().rev() {
+            if self.held.all <= bytes || self.held.contexts == 0 {
+                break;
+            }
+            if run.context_bytes() > 0 {
+                self.held.remove(run);
+                run.contexts = Column::Same(None);
+                self.held.add(run);
+                dropped += u64::from(run.count);
+            }
+        }
+        dropped
+    }
+
     /// Drops the newest runs until at most `bytes` are held; how many items that were. Those that were there for long are
     /// the ones that someone will ask for.
     pub(crate) fn shrink(&mut self, bytes: usize) -> u64 {
         let mut dropped = 0;
-        while self.bytes > bytes
+        while self.held.all > bytes
             && let Some((_, run)) = self.runs.pop_last()
         {
-            self.bytes -= run.bytes();
+            self.held.remove(&run);
             dropped += u64::from(run.count);
         }
         dropped
     }
 
     pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+        self.held.all
     }
 }
 
@@ -241,5 +284,23 @@ pub(crate) mod tests {
         assert_eq!(leases.shrink(bytes - 1), 5);
         assert_eq!(left(&leases), [(1, 10, 1), (11, 5, 11)]);
         assert_eq!((leases.shrink(0), leases.bytes()), (15, 0));
+    }
+
+    #[test]
+    fn contexts_are_dropped_and_what_is_counted_stays() {
+        let mut leases = leases();
+        let before = leases.bytes();
+        let context = |item| Some(ItemContext::made_up(1, "q", item));
+        for (first, end) in [(1, 11), (20, 25)] {
+            let contexts: Vec<_> = (first..end).map(context).collect();
+            let contexts = Column::of(&contexts, |context| *context);
+            leases.change(first, end, |run| run.contexts = contexts.clone());
+        }
+        let all = leases.bytes();
+        assert_eq!(leases.strip(all - 1), 5, "the newest first");
+        assert_eq!(leases.strip(0), 10);
+        assert_eq!(leases.strip(0), 0);
+        assert_eq!(leases.bytes(), before);
+        assert_eq!(left(&leases), [(1, 10, 1), (11, 5, 11), (20, 5, 20)]);
     }
 }

@@ -21,7 +21,8 @@ impl Ledger {
         self.leases.take(leased.first, end, drop);
         let mut from = leased.first;
         while from < end {
-            let (wait, to) = self.waited_alike(leased, from, end);
+            let waited = (leased.since, leased.ready, leased.now);
+            let (wait, to) = self.waited_alike(leased.number, waited, from, end);
             let at = usize::try_from(from - leased.first).expect("within the items");
             let count = usize::try_from(to - from).expect("within the items");
             self.leased_alike(leased, wait, (from, &leased.items[at..][..count]));
@@ -61,18 +62,25 @@ impl Ledger {
         });
     }
 
-    /// The wait of the items from `from` on, and how far it was the same.
-    fn waited_alike(&mut self, leased: &Leased<'_>, from: u64, end: u64) -> (Wait, u64) {
-        let (floor, to) = self.floor_alike(leased.number, from, end);
-        let ((since, ready), to) = self.resume((leased.since, leased.ready), from, to);
+    /// The wait of the items from `from` on for an attempt, as the queue has it: since when, ready, and over. And how far it
+    /// was the same.
+    pub(crate) fn waited_alike(
+        &mut self,
+        number: u32,
+        (since, ready, over): (u64, u64, u64),
+        from: u64,
+        end: u64,
+    ) -> (Wait, u64) {
+        let (floor, to) = self.floor_alike(number, from, end);
+        let ((since, ready), to) = self.resume((since, ready), from, to);
         let wait = Wait {
             since,
             ready,
-            leased: leased.now,
+            leased: over,
             waits: Waits::default(),
         };
         let wait = wait.not_before(floor);
-        let waits = self.clock.between(wait.ready, leased.now);
+        let waits = self.clock.between(wait.ready, over);
         (Wait { waits, ..wait }, to)
     }
 

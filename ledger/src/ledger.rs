@@ -31,6 +31,9 @@ use crate::waits::{Stall, WaitClock, Waits};
 /// Finished items of a queue that are remembered one by one, unless set otherwise: some seconds of a busy queue.
 pub const FINISHED_MAX: usize = 10_000;
 
+/// Items that are worth a trace.
+pub(crate) type KeptAccounts = Vec<(Arc<Account>, Kept)>;
+
 /// What all ledgers of a broker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -169,7 +172,7 @@ impl Ledger {
     /// Leased items are done.
     pub fn acked(&mut self, first: u64, count: u32, now: u64) {
         let how = How {
-            attempt: AttemptOutcome::Acked,
+            attempt: Some(AttemptOutcome::Acked),
             item: Some(Outcome::Acked),
         };
         self.end_leases((first, count), how, now, &Arc::default());
@@ -178,7 +181,7 @@ impl Ledger {
     /// Attempts failed.
     pub fn failed(&mut self, failed: &Failed) {
         let how = How {
-            attempt: failed.outcome,
+            attempt: Some(failed.outcome),
             item: failed.dead.then_some(Outcome::Dead),
         };
         self.end_leases((failed.first, failed.count), how, failed.now, &failed.error);
@@ -221,17 +224,19 @@ impl Ledger {
     }
 
     pub(crate) fn offer_trace(
-        &self,
-        account: Arc<Account>,
+        &mut self,
+        account: &Arc<Account>,
         reason: Kept,
         now: u64,
         kept: &mut Vec<(Arc<Account>, Kept)>,
-    ) -> bool {
-        let traced = self.shared.sampling.is_some() && self.shared.limit.take(now);
-        if traced {
-            kept.push((account, reason));
+    ) {
+        if self.shared.sampling.is_some() && self.shared.limit.take(reason, now) {
+            // Of several attempts no sum was recorded.
+            if let ([_], Some(end)) = (account.attempts.as_slice(), account.end) {
+                self.exemplify(account, &account.times(end.at), end.at);
+            }
+            kept.push((Arc::clone(account), reason));
         }
-        traced
     }
 
     /// Each stage over a window up to now.

@@ -14,8 +14,8 @@ const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
 impl Ledger {
     /// From time to time, or after a commit: closes minutes, forgets what is old, and keeps to the budget.
     pub fn keep_house(&mut self, now: u64, kept: &mut Vec<(Arc<Account>, Kept)>) {
-        for account in self.slowest.close_minute(now) {
-            self.offer_trace(account, Kept::TopK, now, kept);
+        while let Some(account) = self.slowest.next_untraced(now) {
+            self.offer_trace(&account, Kept::TopK, now, kept);
         }
         self.keep_to_budget(now);
     }
@@ -91,6 +91,10 @@ impl Ledger {
         while self.bytes() > share && self.slowest.bytes() + self.troubled.bytes() > 0 {
             let dropped = self.slowest.shrink() + self.troubled.shrink();
             budget.drop_some(Dropped::Kept, dropped);
+        }
+        if self.bytes() > share {
+            let room = self.room(share, self.leases.bytes());
+            budget.drop_some(Dropped::Context, self.leases.strip(room));
         }
         while self.bytes() > share && now >= self.coarse_until {
             let coarser = self.series.coarsen();

@@ -6,6 +6,7 @@ use baton_telemetry::stage::Stage;
 
 use crate::account::Account;
 use crate::finished::Ended;
+use crate::gone::GoneItems;
 use crate::leases::Facts;
 use crate::ledger::Ledger;
 use crate::sampling::Kept;
@@ -25,6 +26,7 @@ pub(crate) enum Pending {
         facts: Arc<Facts>,
     },
     Ended(Box<Ended>),
+    Gone(Box<GoneItems>),
 }
 
 impl Pending {
@@ -32,12 +34,14 @@ impl Pending {
         match self {
             Self::Arrived { first, .. } | Self::Leased { first, .. } => *first,
             Self::Ended(ended) => ended.run.first,
+            Self::Gone(gone) => gone.first(),
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let inside = match self {
             Self::Ended(ended) => ended.bytes(),
+            Self::Gone(gone) => gone.bytes(),
             Self::Arrived { .. } | Self::Leased { .. } => 0,
         };
         size_of::<(u64, Self)>() + inside
@@ -83,6 +87,7 @@ impl Ledger {
                     facts,
                 } => self.record_waits(first, count, &facts, now),
                 Pending::Ended(ended) => self.finish(*ended, now, kept),
+                Pending::Gone(gone) => self.finish_gone(*gone, kept),
             }
         }
         self.forget_before(oldest);
@@ -110,7 +115,7 @@ impl Ledger {
         }
     }
 
-    fn record_wait(&mut self, wait: &Wait, count: u64, now: u64) {
+    pub(crate) fn record_wait(&mut self, wait: &Wait, count: u64, now: u64) {
         let Wait { waits, .. } = wait;
         let scheduled = wait.scheduled_ns();
         if scheduled > 0 {

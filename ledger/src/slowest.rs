@@ -18,6 +18,10 @@ const HOURS_KEPT: u64 = 24;
 const HOURS_MAX: usize = 25;
 const MINUTES_AN_HOUR: u64 = 60;
 
+/// The traces of a minute leave at this distance: all of them within the next one, and none at the expense of what others
+/// have at that moment.
+const SPREAD_NS: u64 = MINUTE_NS / (WATCHED * SLOWEST_MAX) as u64;
+
 /// The stages whose slowest items are kept.
 pub(crate) const WATCHED: usize = 9;
 
@@ -84,6 +88,9 @@ pub(crate) struct Slowest {
     tops: Tops,
     floors: Times,
     hours: VecDeque<(u64, Tops)>,
+    /// Of the minute before, without a trace so far; and when the next one of them is offered one.
+    untraced: VecDeque<Arc<Account>>,
+    next_at: u64,
     /// Of this minute.
     entries: usize,
     /// Of the hours, with those in them.
@@ -108,23 +115,37 @@ impl Slowest {
         }
     }
 
-    /// Closes the minute if it is over: its slowest items that have no trace yet.
-    pub(crate) fn close_minute(&mut self, now: u64) -> Vec<Arc<Account>> {
-        let minute = now / MINUTE_NS;
-        if minute == self.minute {
-            return Vec::new();
+    /// The next one of the slowest items of the minute before that has no trace yet, if it is time for one. Closes the
+    /// minute if it is over.
+    pub(crate) fn next_untraced(&mut self, now: u64) -> Option<Arc<Account>> {
+        loop {
+            let over = now / MINUTE_NS != self.minute;
+            if (over || now >= self.next_at)
+                && let Some(account) = self.untraced.pop_front()
+            {
+                self.next_at = self.next_at.saturating_add(SPREAD_NS);
+                return Some(account);
+            }
+            if !over {
+                return None;
+            }
+            self.close_minute(now);
         }
+    }
+
+    fn close_minute(&mut self, now: u64) {
         let hour = self.minute / MINUTES_AN_HOUR;
-        self.minute = minute;
+        self.minute = now / MINUTE_NS;
         self.entries = 0;
         self.floors = Times::default();
         let tops = std::mem::take(&mut self.tops);
-        let untraced = untraced(&tops);
+        // Those of the minute before were all offered by now.
+        self.untraced = untraced(&tops);
+        self.next_at = now;
         if tops.iter().any(|top| !top.entries.is_empty()) {
             self.keep_for_the_hour(hour, tops);
         }
         self.forget_before(now);
-        untraced
     }
 
     fn keep_for_the_hour(&mut self, hour: u64, tops: Tops) {
@@ -194,7 +215,7 @@ impl Slowest {
             Some((_, tops)) => tops.iter().map(|top| top.entries.len()).sum(),
             None => {
                 (self.tops, self.floors) = (Tops::default(), Times::default());
-                self.hours = VecDeque::new();
+                (self.hours, self.untraced) = (VecDeque::new(), VecDeque::new());
                 std::mem::take(&mut self.entries)
             }
         };
@@ -203,17 +224,19 @@ impl Slowest {
     }
 
     /// Memory, bytes.
-    pub(crate) const fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         // Most are in several lists at once.
         const ENTRY_BYTES: usize = size_of::<(u64, Entry)>() + ACCOUNT_BYTES / 3;
-        self.hours_bytes + self.entries * ENTRY_BYTES
+        // These may be in no list any more.
+        let untraced = self.untraced.capacity() * (size_of::<Arc<Account>>() + ACCOUNT_BYTES);
+        self.hours_bytes + self.entries * ENTRY_BYTES + untraced
     }
 }
 
 /// What an account takes with its usual attempt.
 const ACCOUNT_BYTES: usize = size_of::<Account>() + size_of::<Attempt>() + 16;
 
-fn untraced(tops: &Tops) -> Vec<Arc<Account>> {
+fn untraced(tops: &Tops) -> VecDeque<Arc<Account>> {
     let entries = tops.iter().flat_map(|top| &top.entries);
     let untraced = entries.filter(|(_, entry)| !entry.traced);
     let mut found: Vec<_> = untraced
@@ -221,7 +244,7 @@ fn untraced(tops: &Tops) -> Vec<Arc<Account>> {
         .collect();
     found.sort_by_key(|account| account.item);
     found.dedup_by_key(|account| account.item);
-    found
+    found.into()
 }
 
 #[cfg(test)]

@@ -54,7 +54,40 @@ pub struct Identity {
 /// is given `ItemContext::made_up` first.
 #[must_use]
 pub fn spans(account: &Account, kept: Kept, identity: &Identity) -> Vec<Spans> {
+    account.context.map_or_else(Vec::new, |context| {
+        write(account, context, Some(kept), identity)
+    })
+}
+
+/// The same for a file, which stands on its own: with the spans that its clients may have exported themselves, and without
+/// a parent, which would be elsewhere. `made_up`: its context, if it came without one. None: the item is not over.
+#[must_use]
+pub fn whole_tree(account: &Account, made_up: ItemContext, identity: &Identity) -> Vec<Spans> {
+    let context = ItemContext {
+        parent: None,
+        // As far as the file goes: nobody else writes what its clients did.
+        sampled: false,
+        ..account.context.unwrap_or(made_up)
+    };
+    write(account, context, None, identity)
+}
+
+/// How many they would be.
+#[must_use]
+pub fn count(account: &Account) -> u64 {
     let (Some(context), Some(end)) = (account.context, account.end) else {
+        return 0;
+    };
+    Timeline::of(account, end, !context.sampled).spans()
+}
+
+fn write(
+    account: &Account,
+    context: ItemContext,
+    kept: Option<Kept>,
+    identity: &Identity,
+) -> Vec<Spans> {
+    let Some(end) = account.end else {
         return Vec::new();
     };
     let scene = Scene {

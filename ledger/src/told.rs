@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use baton_telemetry::trace_context::ItemContext;
 
-use crate::account::AttemptOutcome;
+use crate::account::{AttemptOutcome, Outcome};
 use crate::party::{Party, Shift};
 use crate::stamps::HandlerStamps;
 
@@ -81,4 +81,31 @@ pub struct Failed {
     pub error: Arc<str>,
     /// They were given up.
     pub dead: bool,
+}
+
+/// Items in a row that waited for the same and are gone without an attempt.
+#[derive(Clone, Debug)]
+pub struct Gone<'a> {
+    /// First item.
+    pub first: u64,
+    /// Items.
+    pub count: u32,
+    /// What the first of them say of themselves: of these there are accounts.
+    pub items: &'a [ItemStamps],
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Which attempt they waited for, from 1.
+    pub number: u32,
+    /// Attempts before the last redrive.
+    pub forgiven: u32,
+    /// Taken in by the queue.
+    pub taken_in: u64,
+    /// The wait began.
+    pub since: u64,
+    /// They could be handed out, or could have been from then on.
+    pub ready: u64,
+    /// Now.
+    pub now: u64,
+    /// Of the producer, as it was kept with the items.
+    pub origin: Option<Shift>,
 }

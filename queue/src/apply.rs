@@ -292,8 +292,12 @@ impl Queue {
 
     fn remove_waiting(&mut self, first: ItemId, count: u32, end: End) {
         let before = self.ready.count() + self.scheduled.count();
-        self.ready.take_some(first, count);
-        self.scheduled.take_some(first, count);
+        for run in self.ready.take_some(first, count) {
+            self.gone.ready(&run);
+        }
+        for run in self.scheduled.take_some(first, count) {
+            self.gone.scheduled(&run);
+        }
         let after = self.ready.count() + self.scheduled.count();
         assert_eq!(before - after, u64::from(count), "the items wait");
         self.end(first, count, end);

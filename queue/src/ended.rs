@@ -22,6 +22,19 @@ pub(crate) enum End {
     Discarded,
 }
 
+/// How an item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was acknowledged.
+    Acked,
+    /// Its time to live ran out.
+    Expired,
+    /// It was cancelled or purged.
+    Cancelled,
+    /// It was a dead letter, and that was removed.
+    Discarded,
+}
+
 /// Items by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndCounts {
@@ -104,6 +117,19 @@ impl Ended {
             self.base.add(end, last.get() - first.get() + 1);
             self.base_up_to = last;
         }
+    }
+
+    /// How an item ended that is done. None: of those before it only sums are known.
+    pub(crate) fn of(&self, item: ItemId) -> Option<Ending> {
+        let before = self.ranges.range(..=item).next_back();
+        let within = before.filter(|(_, (last, _))| item <= *last);
+        Some(match within {
+            Some((_, (_, End::Expired))) => Ending::Expired,
+            Some((_, (_, End::Cancelled))) => Ending::Cancelled,
+            Some((_, (_, End::Discarded))) => Ending::Discarded,
+            None if item <= self.base_up_to => return None,
+            None => Ending::Acked,
+        })
     }
 
     /// Items with ids after `after` and not after `up_to`, of which no more than `most` can have ended. Exact where `after`

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ended::Ending;
 use crate::event::Origin;
 use crate::history::{FailedAttempt, FailureReason};
 use crate::id::ItemId;
@@ -84,6 +85,8 @@ pub struct Explanation {
     pub forgiven: u32,
     /// How its producer's clock compared.
     pub origin: Option<Origin>,
+    /// Done: how. None: that is not known any more.
+    pub ending: Option<Ending>,
 }
 
 /// Ready items up to an id.
@@ -125,7 +128,12 @@ impl Queue {
         let known = self
             .items_of(item)
             .map_or_else(|| done(item), |items| about(item, items));
-        let mut explanation = Explanation { state, ..known };
+        let ending = (state == ItemState::Done).then(|| self.ended.of(item));
+        let mut explanation = Explanation {
+            state,
+            ending: ending.flatten(),
+            ..known
+        };
         self.explain_waiting(&mut explanation, demand, counted);
         self.explain_held(&mut explanation);
         Some(explanation)
@@ -292,6 +300,7 @@ const fn done(item: ItemId) -> Explanation {
         ready_at: None,
         forgiven: 0,
         origin: None,
+        ending: None,
     }
 }
 

@@ -180,12 +180,6 @@ fn leased_run(run: &Run<Ready>, count: u32, first_seq: u64, deadline: Timestamp)
     let history = run.items.history.as_ref();
     let ready_at = run.ready_at(0);
     let published_at = run.items.published_at.at(0);
-    let redriven = run.items.forgiven > 0 && run.items.forgiven == run.items.attempts;
-    let waiting_since = match history.and_then(|history| history.last_ended_at()) {
-        _ if redriven => ready_at,
-        Some(failed_at) => failed_at,
-        None => published_at,
-    };
     LeasedRun {
         first_seq,
         first: run.items.first,
@@ -193,7 +187,7 @@ fn leased_run(run: &Run<Ready>, count: u32, first_seq: u64, deadline: Timestamp)
         attempt: run.items.attempts + 1,
         ready_at,
         published_at,
-        waiting_since,
+        waiting_since: run.waiting_since(0),
         forgiven: run.items.forgiven,
         origin: run.items.origin,
         deadline,

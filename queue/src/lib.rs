@@ -36,6 +36,7 @@ mod dead;
 mod ended;
 mod event;
 mod explain;
+mod gone;
 mod history;
 mod id;
 mod join;
@@ -70,10 +71,12 @@ pub use admin::{PurgeState, RedriveWhat};
 pub use codec::{DecodeError, FORMAT_VERSION, decode_events, encode_events};
 pub use column::{Column, Sizes};
 pub use config::{Backoff, Config, ConfigError};
+pub use ended::Ending;
 pub use event::{
     DedupKey, Dues, Event, Failed, Leased, Next, Origin, ProducerRun, PublishedItems, Repeated,
 };
 pub use explain::{Demand, Explanation, ItemState, WaitReason};
+pub use gone::GoneRun;
 pub use history::{FailedAttempt, FailureReason};
 pub use id::{ItemId, QueueName, QueueNameError, SessionId};
 pub use join::Join;

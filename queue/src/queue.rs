@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::dead::Dead;
 use crate::ended::Ended;
 use crate::event::Event;
+use crate::gone::Gone;
 use crate::id::ItemId;
 use crate::keys::Keys;
 use crate::leases::Lease;
@@ -37,6 +38,7 @@ pub struct Queue {
     pub(crate) ended: Ended,
     pub(crate) totals: Totals,
     pub(crate) removed: Removed,
+    pub(crate) gone: Gone,
 }
 
 impl PartialEq for Queue {
@@ -54,6 +56,7 @@ impl PartialEq for Queue {
             ended,
             totals,
             removed: _,
+            gone: _,
         } = self;
         *config == other.config
             && *last_item == other.last_item
@@ -85,6 +88,7 @@ impl Queue {
             ended: Ended::default(),
             totals: Totals::default(),
             removed: Removed::default(),
+            gone: Gone::default(),
         }
     }
 

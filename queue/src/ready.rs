@@ -29,6 +29,17 @@ impl Run<Ready> {
             Since::At(at) => at,
         }
     }
+
+    /// Since when the item at `index` waits for its next attempt: taken in, or the attempt before failed, or redriven.
+    pub(crate) fn waiting_since(&self, index: u32) -> Timestamp {
+        let redriven = self.items.forgiven > 0 && self.items.forgiven == self.items.attempts;
+        let history = self.items.history.as_ref();
+        match history.and_then(|history| history.last_ended_at()) {
+            _ if redriven => self.ready_at(index),
+            Some(failed_at) => failed_at,
+            None => self.items.published_at.at(index),
+        }
+    }
 }
 
 impl Queue {

@@ -23,6 +23,7 @@ use crate::codec::{COUNTER_MAX, DecodeError, ensure};
 use crate::config::Config;
 use crate::ended::Ended;
 use crate::event::Origin;
+use crate::gone::Gone;
 use crate::id::ItemId;
 use crate::keys::Keys;
 use crate::producers::Producers;
@@ -82,6 +83,7 @@ impl Queue {
             leased: reader.runs(last_item)?,
             dead: reader.runs(last_item)?,
             removed: Removed::default(),
+            gone: Gone::default(),
         };
         reader.finish()?;
         queue.sessions.reclaim(&queue.leased)?;

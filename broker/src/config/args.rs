@@ -66,6 +66,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", env = "BATON_LATENCY_BUDGET")]
     latency_budget: Option<String>,
 
+    /// Ended items that each queue remembers one by one, within that memory [default: 10000]
+    #[arg(long, value_name = "NUMBER", env = "BATON_LATENCY_FINISHED")]
+    latency_finished: Option<String>,
+
     /// Traces of items exported in a second; what is more is counted [default: 100]
     #[arg(long, value_name = "NUMBER", env = "BATON_TRACE_LIMIT")]
     trace_limit: Option<String>,
@@ -217,6 +221,7 @@ impl Args {
             grace: self.grace.clone(),
             insecure: flag(self.insecure),
             latency_budget: self.latency_budget.clone(),
+            latency_finished: self.latency_finished.clone(),
             trace_limit: self.trace_limit.clone(),
             trace_slow: self.trace_slow.clone(),
             trace_baseline: self.trace_baseline.clone(),

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use baton_ledger::FINISHED_MAX;
 use baton_ledger::sampling::SamplingSettings;
 use baton_telemetry::logging::LogFormat;
 use bytesize::ByteSize;
@@ -60,6 +61,7 @@ pub(super) struct Settings {
     pub(super) grace: Option<String>,
     pub(super) insecure: Option<String>,
     pub(super) latency_budget: Option<String>,
+    pub(super) latency_finished: Option<String>,
     pub(super) trace_limit: Option<String>,
     pub(super) trace_slow: Option<String>,
     pub(super) trace_baseline: Option<String>,
@@ -83,6 +85,7 @@ impl Settings {
             grace: self.grace.or(others.grace),
             insecure: self.insecure.or(others.insecure),
             latency_budget: self.latency_budget.or(others.latency_budget),
+            latency_finished: self.latency_finished.or(others.latency_finished),
             trace_limit: self.trace_limit.or(others.trace_limit),
             trace_slow: self.trace_slow.or(others.trace_slow),
             trace_baseline: self.trace_baseline.or(others.trace_baseline),
@@ -106,6 +109,7 @@ impl Settings {
             "grace" => &mut self.grace,
             "insecure" => &mut self.insecure,
             "latency-budget" => &mut self.latency_budget,
+            "latency-finished" => &mut self.latency_finished,
             "trace-limit" => &mut self.trace_limit,
             "trace-slow" => &mut self.trace_slow,
             "trace-baseline" => &mut self.trace_baseline,
@@ -153,6 +157,11 @@ impl Settings {
             http: read.address("http", self.http.as_deref().unwrap_or(HTTP), insecure),
             grace: read.duration("grace", self.grace, GRACE..=GRACE_MAX),
             latency_budget: read.latency_budget(self.latency_budget),
+            latency_finished: read.number(
+                "latency-finished",
+                self.latency_finished,
+                u32::try_from(FINISHED_MAX).expect("a few thousand"),
+            ),
             sampling: SamplingSettings {
                 traces_per_second: read.number(
                     "trace-limit",

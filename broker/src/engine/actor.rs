@@ -341,8 +341,9 @@ impl QueueActor {
         }
     }
 
-    /// Drops the bodies of settled items.
+    /// Drops the bodies of settled items, once it is accounted for those that say in theirs where they came from.
     fn drop_removed(&mut self) {
+        self.account_events();
         while let Some((first, count)) = self.queue.poll_removed() {
             self.bodies.remove(first.0, count);
             self.released.push((first.0, count));
@@ -440,8 +441,7 @@ impl QueueActor {
         let CommitProgress::Durable(durable) = *self.progress.borrow() else {
             return;
         };
-        self.account_durable(durable);
-        let durable_ns = self.shared.clock.monotonic_ns();
+        let (now, durable_ns) = (self.shared.clock.now(), self.shared.clock.monotonic_ns());
         while let Some(effect) = self.pending.next_released(durable) {
             match effect {
                 Effect::Stored(reply, stored) => drop(reply.send(Ok(stored))),
@@ -462,6 +462,8 @@ impl QueueActor {
                 Effect::Answer(answer) => answer(Ok(())),
             }
         }
+        // Nobody waits for the ledger: it only has to know before the next turn hands anything out.
+        self.account_durable(durable, now);
     }
 
     /// What was owed has an unknown outcome. Streams learn it by their outbox closing.

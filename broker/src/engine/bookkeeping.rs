@@ -1,34 +1,39 @@
 //! What a queue's actor tells its ledger: who came, who has it, how it ended, and what it waits for.
 //!
 //! The ledger hears of everything in the order in which it happened: before items are handed out again, it knows how their
-//! last attempt ended. What is worth a trace goes to the sink of [`Accounting`].
+//! last attempt ended. That something is durable it hears after the clients who wait for that, and before the next turn.
+//! What is worth a trace goes to the sink of [`Accounting`].
 
 use std::fmt;
 use std::sync::Arc;
 
-use baton_ledger::account::{Account, AttemptOutcome};
+use baton_ledger::account::{Account, AttemptOutcome, Outcome};
 use baton_ledger::party::{Party, Shift};
 use baton_ledger::sampling::Kept;
 use baton_ledger::waits::Stall;
-use baton_ledger::{Arrived, Failed, ItemStamps, Known, Leased, Ledger, Stamps};
+use baton_ledger::{Arrived, Failed, Gone, ItemStamps, Leased, Ledger, Stamps};
 use baton_proto::item_scan::provenance;
-use baton_queue::{Event, FailureReason, ItemId, LeasedRun, Next, Origin, SessionId, Timestamp};
+use baton_queue::{
+    Event, FailureReason, ItemId, LeasedRun, Next, Origin, Queue, SessionId, Timestamp,
+};
 use baton_telemetry::trace_context::ItemContext;
 
 use super::actor::QueueActor;
+use super::bodies::Bodies;
 use super::commit::CommitPosition;
 use super::request::{Delivered, Sending};
 use super::settling::Report;
 use super::shared::Shared;
 use super::token::Epoch;
 
-/// Expired items of one event that get an account of their own; the others are counted only.
-const EXPIRED_ACCOUNTS_MAX: u32 = 16;
+/// Items of one event that are gone without an attempt whose bodies are read for what they say of themselves, as for their
+/// traces; the others are counted and remembered without.
+const GONE_STAMPS_MAX: usize = 16;
 
-/// Where traces go. Never blocks: what it cannot take is its own loss.
+/// Where traces go. Never blocks, and leaves work to others: what it cannot take is its own loss.
 pub trait TraceSink: fmt::Debug + Send + Sync {
     /// An item that is worth a trace.
-    fn keep(&self, account: &Account, kept: Kept);
+    fn keep(&self, account: Arc<Account>, kept: Kept);
 }
 
 /// How all queues account for their items' time.
@@ -154,7 +159,14 @@ impl QueueActor {
     /// Tells the ledger of what happened since it was told last.
     pub(super) fn account_events(&mut self) {
         let Some(ledger) = &mut self.ledger else {
+            // Nobody asks.
+            while self.queue.poll_gone().is_some() {}
             return;
+        };
+        let mut gone = GoneItems {
+            queue: &mut self.queue,
+            bodies: &self.bodies,
+            name: &self.name,
         };
         for event in &self.events[self.accounted..] {
             match event {
@@ -169,21 +181,16 @@ impl QueueActor {
                 }),
                 Event::Released { first, count, .. } => ledger.released(first.0, *count),
                 Event::Expired { at, first, count } => {
-                    for item in first.0..first.0 + u64::from(*count.min(&EXPIRED_ACCOUNTS_MAX)) {
-                        let body = self.bodies.get(item);
-                        let stamps = body.map(|body| stamps(&body, &self.name, ItemId(item)));
-                        let known = Known {
-                            item,
-                            stamps: stamps.unwrap_or_default(),
-                            ..Known::default()
-                        };
-                        ledger.expired(&known, at.0, &mut self.kept);
-                    }
+                    let items = (first.0, *count);
+                    gone.account(ledger, (*at, Outcome::Expired), items);
+                }
+                Event::Cancelled { at, first, count } => {
+                    let items = (first.0, *count);
+                    gone.account(ledger, (*at, Outcome::Cancelled), items);
+                }
+                Event::Discarded { first, count, .. } | Event::Redriven { first, count, .. } => {
                     ledger.forget(first.0, *count);
                 }
-                Event::Cancelled { first, count, .. }
-                | Event::Discarded { first, count, .. }
-                | Event::Redriven { first, count, .. } => ledger.forget(first.0, *count),
                 _ => {}
             }
         }
@@ -216,8 +223,8 @@ impl QueueActor {
         }
     }
 
-    /// Everything up to here is durable.
-    pub(super) fn account_durable(&mut self, durable: CommitPosition) {
+    /// Everything up to here is durable since `now`.
+    pub(super) fn account_durable(&mut self, durable: CommitPosition, now: Timestamp) {
         if durable == self.accounted_to {
             return;
         }
@@ -226,9 +233,8 @@ impl QueueActor {
             return;
         };
         let oldest = self.queue.oldest_unsettled().0;
-        let now = self.shared.clock.now().0;
-        ledger.durable(durable.0, now, oldest, &mut self.kept);
-        self.active.note(Timestamp(now));
+        ledger.durable(durable.0, now.0, oldest, &mut self.kept);
+        self.active.note(now);
         self.give_traces();
     }
 
@@ -241,8 +247,50 @@ impl QueueActor {
             .and_then(|accounting| accounting.sink.as_ref());
         for (account, kept) in self.kept.drain(..) {
             if let Some(sink) = sink {
-                sink.keep(&account, kept);
+                sink.keep(account, kept);
             }
+        }
+    }
+}
+
+/// Where items that are gone without an attempt are asked for.
+struct GoneItems<'a> {
+    queue: &'a mut Queue,
+    /// As long as they are there.
+    bodies: &'a Bodies,
+    name: &'a str,
+}
+
+impl GoneItems<'_> {
+    fn account(
+        &mut self,
+        ledger: &mut Ledger,
+        (at, outcome): (Timestamp, Outcome),
+        (first, count): (u64, u32),
+    ) {
+        let end = first + u64::from(count);
+        let mut left = GONE_STAMPS_MAX;
+        while let Some(run) = self.queue.poll_gone_within(ItemId(first), ItemId(end)) {
+            let ids = (run.first.0..).take(left.min(run.count as usize));
+            let read = |item| {
+                let body = self.bodies.get(item);
+                body.map(|body| stamps(&body, self.name, ItemId(item)))
+            };
+            let items: Vec<_> = ids.map(|item| read(item).unwrap_or_default()).collect();
+            left -= items.len();
+            ledger.gone(&Gone {
+                first: run.first.0,
+                count: run.count,
+                items: &items,
+                outcome,
+                number: run.attempts + 1,
+                forgiven: run.forgiven,
+                taken_in: run.published_at.0,
+                since: run.waiting_since.0,
+                ready: run.ready_at.0,
+                now: at.0,
+                origin: run.origin.map(shift),
+            });
         }
     }
 }

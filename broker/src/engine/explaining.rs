@@ -6,7 +6,7 @@ use std::time::Duration;
 use baton_ledger::account::{Account, End, Outcome};
 use baton_ledger::waits::Waits;
 use baton_ledger::{ItemStamps, Known, KnownFailure, StageLatency};
-use baton_queue::{Explanation, ItemId, ItemState, Timestamp};
+use baton_queue::{Ending, Explanation, ItemId, ItemState, Timestamp};
 use baton_telemetry::stage::Stage;
 use bytes::Bytes;
 
@@ -103,7 +103,9 @@ fn explained(view: &View<'_>, item: ItemId, stamps: ItemStamps) -> Option<Explai
     let explanation = view.queue.explain(view.now, item, view.demand)?;
     let ledger = view.ledger.as_ref();
     let account = ledger.and_then(|ledger| match explanation.state {
-        ItemState::Done => ledger.ended(item.0),
+        ItemState::Done => ledger
+            .ended(item.0)
+            .and_then(|account| as_it_ended(account, explanation.ending)),
         _ => {
             let known = known(&explanation, stamps);
             Some(Arc::new(ledger.account(&known, view.now.0)))
@@ -113,6 +115,30 @@ fn explained(view: &View<'_>, item: ItemId, stamps: ItemStamps) -> Option<Explai
         now: view.now,
         explanation,
         account,
+    })
+}
+
+/// What is remembered may be of an end before the last one: of a dead letter that was removed, or redriven and then done.
+fn as_it_ended(account: Arc<Account>, ending: Option<Ending>) -> Option<Arc<Account>> {
+    let end = account.end?;
+    let outcome = match ending {
+        Some(Ending::Acked) => Outcome::Acked,
+        Some(Ending::Expired) => Outcome::Expired,
+        Some(Ending::Cancelled) => Outcome::Cancelled,
+        Some(Ending::Discarded) => Outcome::Discarded,
+        None => end.outcome,
+    };
+    if end.outcome == outcome {
+        return Some(account);
+    }
+    let removed = (end.outcome, outcome) == (Outcome::Dead, Outcome::Discarded);
+    removed.then(|| {
+        // When it was removed is not known; its time went before.
+        let end = Some(End { outcome, ..end });
+        Arc::new(Account {
+            end,
+            ..(*account).clone()
+        })
     })
 }
 

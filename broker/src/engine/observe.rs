@@ -117,13 +117,13 @@ impl Engine {
     }
 
     /// Hands on what is worth a trace.
-    pub(crate) fn give_traces(&self, traces: &[(Arc<Account>, Kept)]) {
+    pub(crate) fn give_traces(&self, traces: Vec<(Arc<Account>, Kept)>) {
         let accounting = self.inner.shared.accounting.as_ref();
         let Some(sink) = accounting.and_then(|accounting| accounting.sink.as_ref()) else {
             return;
         };
         for (account, kept) in traces {
-            sink.keep(account, *kept);
+            sink.keep(account, kept);
         }
     }
 }

@@ -63,7 +63,7 @@ impl Sink {
 }
 
 impl TraceSink for Sink {
-    fn keep(&self, account: &Account, kept: Kept) {
+    fn keep(&self, account: Arc<Account>, kept: Kept) {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.push((account.item, kept));
     }
@@ -76,6 +76,10 @@ fn engine(budget: usize) -> (Engine, Arc<Sink>) {
         ..SamplingSettings::default()
     };
     let sink = Arc::new(Sink::default());
+    (engine_with(sampling, budget, sink.clone()), sink)
+}
+
+fn engine_with(sampling: SamplingSettings, budget: usize, sink: Arc<dyn TraceSink>) -> Engine {
     let ledgers = baton_ledger::Shared {
         budget: Budget::new(budget),
         limit: TraceLimit::new(100),
@@ -87,10 +91,10 @@ fn engine(budget: usize) -> (Engine, Arc<Sink>) {
         keep: Keep::Memory { bytes_max: 1 << 20 },
         accounting: Some(Accounting {
             ledgers: Arc::new(ledgers),
-            sink: Some(sink.clone()),
+            sink: Some(sink),
         }),
     };
-    (Engine::open(settings).unwrap(), sink)
+    Engine::open(settings).unwrap()
 }
 
 /// An item is published, handed out and acknowledged.
@@ -176,4 +180,42 @@ async fn silent_queues_give_memory_back_where_it_is_used_up() {
     pass.now.0 += 30 * 24 * 3600 * 1_000_000_000;
     pass.run(&engine).await;
     assert!(budget().used() < before);
+}
+
+/// Holds the actor up until the client has its answer, if that comes at all meanwhile.
+#[derive(Debug)]
+struct Patient {
+    answered: Mutex<std::sync::mpsc::Receiver<()>>,
+    /// Whether it had it.
+    told: Mutex<std::sync::mpsc::Sender<bool>>,
+}
+
+impl TraceSink for Patient {
+    fn keep(&self, _: Arc<Account>, _: Kept) {
+        let answered = self.answered.lock().unwrap();
+        let came = answered.recv_timeout(Duration::from_secs(5)).is_ok();
+        self.told.lock().unwrap().send(came).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_its_answer_before_its_item_is_accounted_for() {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let (told, came) = std::sync::mpsc::channel();
+    let sink = Patient {
+        answered: answered.into(),
+        told: told.into(),
+    };
+    let everything = SamplingSettings {
+        slow: Duration::ZERO,
+        ..SamplingSettings::default()
+    };
+    let engine = engine_with(everything, 1 << 20, Arc::new(sink));
+    one_done(&engine.queue_or_create("q").unwrap()).await;
+    answer.send(()).unwrap();
+    let came = tokio::task::spawn_blocking(move || came.recv());
+    assert!(
+        came.await.unwrap().unwrap(),
+        "the answer waited for the ledger"
+    );
 }

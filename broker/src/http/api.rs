@@ -5,7 +5,7 @@
 //! | `/queues?prefix=&page_size=&page_token=` | `ListQueuesResponse` |
 //! | `/queues/{queue}` | `GetQueueResponse` |
 //! | `/queues/{queue}/items/{id}?format=` | `GetItemResponse`; its `text` alone with `format=text` or `Accept: text/plain` |
-//! | `/queues/{queue}/items/{id}/trace` | an ended item's spans as an OTLP/JSON file |
+//! | `/queues/{queue}/items/{id}/trace?format=` | an ended item's spans as an OTLP/JSON file, or as Grafana reads it with `format=tempo` |
 //! | `/queues/{queue}/slowest?stage=&n=&window=` | `ListSlowItemsResponse` |
 //! | `/queues/{queue}/latency?window=` | `GetLatencyResponse` |
 //! | `/clients` | the `clients` of `GetServerInfoResponse` |
@@ -24,6 +24,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use baton_proto::opaque as wire;
 use baton_queue::ItemId;
+use baton_telemetry::otlp::Form;
 
 use super::query::Query;
 use super::refusal::Refusal;
@@ -126,12 +127,18 @@ fn wants_text(headers: &HeaderMap) -> bool {
 }
 
 async fn trace(State(site): State<Arc<Site>>, asked: Asked) -> Answer {
-    asked.query.done()?;
+    let mut query = asked.query;
+    let form = match query.text("format").as_deref() {
+        None | Some("otlp") => Form::Otlp,
+        Some("tempo") => Form::Tempo,
+        Some(_) => return Err(Error::invalid("query", "format is otlp or tempo").into()),
+    };
+    query.done()?;
     let queue = site.engine.queue(&asked.queue)?;
     let explained = queue.explain(ItemId(asked.item)).await?;
     let explained = explained.ok_or(Error::ItemNotFound(asked.item))?;
     let account = explained.account;
-    let file = account.and_then(|account| site.trace_files.of(&account));
+    let file = account.and_then(|account| site.trace_files.of(&account, queue.epoch().0, form));
     let file = file.ok_or(Error::TraceNotFound(asked.item))?;
     let mut response = json::answer(file.to_string());
     let name = format!(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use baton_ledger::account::{Account, AttemptOutcome, End, Outcome};
 use baton_ledger::text::{text, without_account};
 use baton_proto::opaque as wire;
-use baton_queue::{Explanation, FailedAttempt, FailureReason, ItemState, Timestamp, WaitReason};
+use baton_queue::{
+    Ending, Explanation, FailedAttempt, FailureReason, ItemState, Timestamp, WaitReason,
+};
 use humantime::format_duration;
 
 use super::convert::{wire_duration, wire_reason, wire_state, wire_time};
@@ -35,6 +37,9 @@ pub(super) fn wire_explanation(explained: &Explanation, now: Timestamp) -> wire:
         in_state: explained
             .since
             .map(|since| wire_duration(now.saturating_since(since))),
+        outcome: explained
+            .ending
+            .map_or(0, |ending| wire_ending(ending).into()),
         ..wire::Explanation::default()
     }
 }
@@ -96,8 +101,14 @@ fn ended(account: &Account, end: End, now: Timestamp) -> String {
             )
         }
         Outcome::Expired => format!("item {id} expired {ago} ago: its time to live ran out"),
-        Outcome::Cancelled => format!("item {id} was cancelled {ago} ago"),
-        Outcome::Discarded => format!("item {id} was discarded {ago} ago"),
+        Outcome::Cancelled => format!("item {id} was cancelled or purged {ago} ago"),
+        Outcome::Discarded => {
+            let last = last.and_then(|attempt| attempt.end.as_ref());
+            let how = last.map_or("unknown", |end| lost(end.outcome));
+            format!(
+                "item {id} was given up {ago} ago after {number} attempt(s), the last one {how}, and discarded since"
+            )
+        }
     }
 }
 
@@ -109,6 +120,15 @@ const fn lost(outcome: AttemptOutcome) -> &'static str {
         AttemptOutcome::LeaseExpired => given_up(FailureReason::LeaseExpired),
         AttemptOutcome::ConsumerGone => given_up(FailureReason::ConsumerGone),
         AttemptOutcome::BrokerRestarted => given_up(FailureReason::BrokerRestarted),
+    }
+}
+
+const fn wire_ending(ending: Ending) -> wire::ItemOutcome {
+    match ending {
+        Ending::Acked => wire::ItemOutcome::Acked,
+        Ending::Expired => wire::ItemOutcome::Expired,
+        Ending::Cancelled => wire::ItemOutcome::Cancelled,
+        Ending::Discarded => wire::ItemOutcome::Discarded,
     }
 }
 
@@ -173,7 +193,13 @@ fn summary(explained: &Explanation, now: Timestamp) -> String {
                 "item {id} was given up {since} ago after {attempts} attempt(s), the last one {reason}; redrive or discard it"
             )
         }
-        ItemState::Done => format!("item {id} is settled for good"),
+        ItemState::Done => match explained.ending {
+            Some(Ending::Acked) => format!("item {id} was acknowledged"),
+            Some(Ending::Expired) => format!("item {id} expired: its time to live ran out"),
+            Some(Ending::Cancelled) => format!("item {id} was cancelled or purged"),
+            Some(Ending::Discarded) => format!("item {id} was a dead letter and was discarded"),
+            None => format!("item {id} is settled for good"),
+        },
     }
 }
 

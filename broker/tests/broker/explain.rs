@@ -322,3 +322,54 @@ async fn clients_are_shown_with_their_clocks() {
         far.clock_error_ns
     );
 }
+
+#[tokio::test]
+async fn an_item_that_is_gone_says_how_it_went() {
+    let mut fixture = broker().await;
+    let stale = Item {
+        ttl: Some(Duration {
+            seconds: 0,
+            nanos: 1,
+        }),
+        ..traced("stale")
+    };
+    let items = vec![traced("a"), traced("b"), stale];
+    fixture.publish("q", items).await.unwrap();
+    let delivery = fixture.lease("q", 1).await.remove(0);
+    assert_eq!(delivery.item_id, 1);
+    let hopeless = lease_settle::Action::Nack(Nack {
+        dead_letter: true,
+        ..Nack::default()
+    });
+    fixture.settle("q", &delivery, hopeless).await;
+    let dead = fixture.explain("q", 1).await;
+    assert_eq!(dead.outcome(), ItemOutcome::Dead);
+    let discard = DiscardItemsRequest {
+        queue: "q".into(),
+        item_ids: vec![1],
+    };
+    fixture.admin.discard_items(discard).await.unwrap();
+    let cancel = CancelItemsRequest {
+        queue: "q".into(),
+        item_ids: vec![2],
+    };
+    fixture.admin.cancel_items(cancel).await.unwrap();
+    let ends = [
+        (1, ItemOutcome::Discarded, "and discarded since"),
+        (2, ItemOutcome::Cancelled, "was cancelled or purged"),
+        (3, ItemOutcome::Expired, "expired"),
+    ];
+    for (item, outcome, words) in ends {
+        let explained = fixture.explain("q", item).await;
+        assert_eq!(explained.state(), ItemState::Done, "{explained:?}");
+        assert_eq!(explained.outcome(), outcome);
+        assert!(explained.summary.contains(words), "{}", explained.summary);
+        assert!(
+            !explained.summary.contains("redrive"),
+            "{}",
+            explained.summary
+        );
+        assert_eq!(explained.trace_id, TRACE);
+        assert_whole(&explained);
+    }
+}

@@ -1,5 +1,7 @@
 //! The HTTP port: pages for people and programs that have no gRPC.
 
+use std::collections::BTreeMap;
+
 use baton_broker::Config;
 use baton_proto::DESCRIPTORS;
 use baton_proto::v1::*;
@@ -265,31 +267,77 @@ async fn clients_are_listed_while_they_are_connected() {
     assert_eq!(clients["clients"][0]["role"], "CLIENT_ROLE_CONSUMER");
 }
 
+/// The spans of a file by the names of their operations, and each one's parent.
+fn tree(file: &serde_json::Value, batches: &str, scopes: &str) -> BTreeMap<String, String> {
+    let groups = file[batches].as_array().unwrap();
+    let spans = groups.iter().flat_map(|group| {
+        let spans = group[scopes][0]["spans"].as_array();
+        spans.unwrap()
+    });
+    let spans: Vec<_> = spans.collect();
+    let operation = |span: &serde_json::Value| {
+        let name = span["name"].as_str().unwrap();
+        name.split(' ').next().unwrap().to_owned()
+    };
+    let parent = |span: &serde_json::Value| {
+        let Some(parent) = span.get("parentSpanId") else {
+            return String::new();
+        };
+        let parent = spans.iter().find(|it| it["spanId"] == *parent);
+        operation(parent.expect("the parent is in the file"))
+    };
+    let spans = spans.iter().map(|span| (operation(span), parent(span)));
+    spans.collect()
+}
+
 #[tokio::test]
 async fn the_trace_of_an_item_that_has_ended_can_be_had_as_a_file() {
-    let mut broker = broker_with(traced_to_nobody).await;
-    let id = broker.done("q", traced_item("x")).await;
-    let page = broker
-        .get(&format!("/api/v1/queues/q/items/{id}/trace"))
-        .await;
-    assert_eq!(
-        page.header("content-disposition"),
-        Some("attachment; filename=\"q-1.json\"")
-    );
-    let file = page.json();
-    let spans = &file["resourceSpans"][0]["scopeSpans"][0]["spans"];
-    let spans = spans.as_array().unwrap();
-    assert!(spans.len() >= 4, "{file}");
-    assert!(spans.iter().all(|span| span["traceId"] == TRACE), "{file}");
+    // Nobody takes traces, and one of the items came without a context.
+    let mut broker = broker().await;
+    let bare = Item {
+        traceparent: String::new(),
+        ..traced_item("x")
+    };
+    let mut pages = Vec::new();
+    for item in [traced_item("x"), bare] {
+        let id = broker.done("q", item).await;
+        let target = format!("/api/v1/queues/q/items/{id}/trace");
+        let page = broker.get(&target).await;
+        let name = format!("attachment; filename=\"q-{id}.json\"");
+        assert_eq!(page.header("content-disposition"), Some(name.as_str()));
+        pages.push((page.json(), "resourceSpans", "scopeSpans"));
+        let tempo = broker.get(&format!("{target}?format=tempo")).await;
+        pages.push((tempo.json(), "batches", "instrumentationLibrarySpans"));
+        let text = broker.get(&format!("{target}?format=text")).await;
+        text.assert_refused(400, "REQUEST_INVALID");
+    }
+    let expected = [
+        ("item", ""),
+        ("store", "item"),
+        ("queue", "item"),
+        ("deliver", "item"),
+        ("settle", "item"),
+    ];
+    let expected = expected.map(|(span, parent)| (span.to_owned(), parent.to_owned()));
+    for (index, (file, batches, scopes)) in pages.iter().enumerate() {
+        assert_eq!(
+            tree(file, batches, scopes),
+            expected.clone().into(),
+            "{file}"
+        );
+        let text = file.to_string();
+        assert_eq!(text.contains(TRACE), index < 2, "{text}");
+        assert!(!text.contains("sampled_by"), "{text}");
+    }
 
     broker
         .publish("q", vec![traced_item("waits")])
         .await
         .unwrap();
-    let waits = broker.get("/api/v1/queues/q/items/2/trace").await;
+    let waits = broker.get("/api/v1/queues/q/items/3/trace").await;
     waits.assert_refused(404, "ITEM_NOT_FOUND");
     broker
-        .get("/api/v1/queues/q/items/3/trace")
+        .get("/api/v1/queues/q/items/4/trace")
         .await
         .assert_refused(404, "ITEM_NOT_FOUND");
 }

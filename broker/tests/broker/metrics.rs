@@ -110,7 +110,7 @@ async fn the_numbers_are_those_of_what_was_done() {
     );
     assert!(stats.dead_bytes > 0 && stats.bytes > 0);
     let counts = |stage| said.value("baton_item_stage_seconds_count", &[Q, ("stage", stage)]);
-    assert_eq!((counts("store"), counts("queue")), (6.0, 5.0));
+    assert_eq!((counts("store"), counts("queue")), (6.0, 6.0));
     assert_eq!((counts("process"), counts("total")), (4.0, 2.0));
     let idle = [("queue", "idle"), ("role", "consumer")];
     assert_eq!(said.value("baton_queue_clients", &idle), 1.0);
@@ -297,7 +297,8 @@ async fn examples_carry_the_traces_that_were_kept() {
     let mut broker = broker_with(traced_to_nobody).await;
     let id = broker.done("q", traced_item("x")).await;
     let said = broker.open_metrics().await;
-    assert_eq!(said.value("baton_traces_total", &[("result", "kept")]), 1.0);
+    let kept = [("result", "kept"), ("reason", "head")];
+    assert_eq!(said.value("baton_traces_total", &kept), 1.0);
     let total = [Q, ("stage", "total")];
     let buckets: Vec<_> = said
         .matching("baton_item_stage_seconds_bucket", &total)

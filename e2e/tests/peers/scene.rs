@@ -25,6 +25,10 @@ pub(crate) const UNTRACED: [(&str, &str); 1] = [("OTEL_TRACES_SAMPLER", "always_
 /// What its consumers call themselves.
 pub(crate) const CONSUMER: &str = "cook";
 
+/// What became of items whose producer wanted a trace of them, as series of the broker's metrics.
+pub(crate) const HEAD_KEPT: &str = "baton_traces_total{result=\"kept\",reason=\"head\"}";
+pub(crate) const HEAD_REFUSED: &str = "baton_traces_total{result=\"refused\",reason=\"head\"}";
+
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) agent: Agent,
@@ -109,7 +113,7 @@ impl Scene {
         Self { broker, ..self }
     }
 
-    /// What a series of the broker's metrics is now, such as `baton_traces_total{result="kept"}`.
+    /// What a series of the broker's metrics is now, such as [`HEAD_KEPT`].
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = http::fetch(self.broker.http(), "/metrics").await;
         let mut lines = text.lines();

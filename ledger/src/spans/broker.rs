@@ -16,7 +16,7 @@ const TIME_TO_LIVE: &str = "time_to_live";
 
 impl<'a> Scene<'a> {
     /// All of them, in the order of the item's life; `item` first.
-    pub(super) fn write_brokers(&self, kept: Kept, output: &mut Output) {
+    pub(super) fn write_brokers(&self, kept: Option<Kept>, output: &mut Output) {
         self.write(&self.item(kept), None, output);
         let store = self.timeline.store.map(|during| self.store(during));
         let last = self.timeline.last.map(|during| self.last(during));
@@ -33,7 +33,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn item(&self, kept: Kept) -> Draft<'a> {
+    fn item(&self, kept: Option<Kept>) -> Draft<'a> {
         let account = self.account;
         let during = self.timeline.item;
         let operation = names::OPERATION_ITEM;
@@ -45,7 +45,9 @@ impl<'a> Scene<'a> {
         let outcome = self.end.outcome;
         draft.set_text(names::MESSAGING_BATON_OUTCOME, outcome.name());
         draft.set_number(names::MESSAGING_BATON_ATTEMPTS, self.attempts());
-        draft.set_text(names::MESSAGING_BATON_SAMPLED_BY, kept.name());
+        if let Some(kept) = kept {
+            draft.set_text(names::MESSAGING_BATON_SAMPLED_BY, kept.name());
+        }
         for stage in Stage::ALL {
             draft.set_ms(names::stage_ms(stage), account.stage_ns(stage, self.end.at));
         }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use super::*;
 use crate::account::Outcome;
 use crate::text::samples::*;
-use seen::{Seen, seen};
+use seen::{Seen, seen, seen_in_file};
 
 const ACKED: (AttemptOutcome, &str) = (AttemptOutcome::Acked, "");
 
@@ -22,7 +22,10 @@ fn unsampled(mut story: Story) -> Account {
 
 /// A line per span: service, name, kind, parent, microseconds since the beginning.
 fn outline(account: &Account) -> Vec<String> {
-    let all = seen(account);
+    outline_of(account, &seen(account))
+}
+
+fn outline_of(account: &Account, all: &[Seen]) -> Vec<String> {
     let begin = account.begin() / US;
     let parent = |one: &Seen| {
         let parent = all
@@ -52,6 +55,41 @@ fn a_sampled_item_gets_the_brokers_spans_alone() {
             "broker settle demo SERVER of item 1221410..1222210",
         ]
     );
+}
+
+#[test]
+fn a_file_has_the_whole_tree_whoever_exports_which_part_of_it() {
+    let whole = outline(&unsampled(third_time()));
+    let ids = |all: &[Seen]| {
+        all.iter()
+            .map(|it| it.span.span_id.clone())
+            .collect::<Vec<_>>()
+    };
+    let mut sampled = third_time().account;
+    assert!(sampled.context.is_some_and(|context| context.sampled));
+    let own = seen_in_file(&sampled);
+    assert_eq!(outline_of(&sampled, &own), whole);
+    let exported = ids(&seen(&sampled));
+    assert_eq!(ids(&own)[..exported.len()], exported, "the same spans");
+
+    // Of a producer that knows nothing of Baton: the parent of its item is not in the file.
+    let foreign = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    sampled.context = ItemContext::read(foreign, "", "demo", 1);
+    let none = Account {
+        context: None,
+        ..sampled.clone()
+    };
+    for account in [sampled, none] {
+        let all = seen_in_file(&account);
+        assert_eq!(outline_of(&account, &all), whole);
+        for one in &all {
+            let parent = &one.span.parent_span_id;
+            let is_root = one.operation() == "item";
+            assert_eq!(parent.is_empty(), is_root, "{one:?}");
+            assert!(is_root || ids(&all).contains(parent), "{one:?}");
+            assert_eq!(one.text("messaging.baton.sampled_by"), None);
+        }
+    }
 }
 
 #[test]

@@ -110,6 +110,17 @@ impl Timeline {
         timeline
     }
 
+    /// How many there are.
+    pub(super) fn spans(&self) -> u64 {
+        let of_item = [self.create, self.store, self.last];
+        let of_attempts = self.attempts.iter().flat_map(|of| {
+            let brokers = [of.scheduled, of.queue, of.deliver, of.settle];
+            brokers.into_iter().chain([of.process, of.ack])
+        });
+        let others = of_item.into_iter().chain(of_attempts).flatten();
+        1 + others.count() as u64
+    }
+
     const fn place(&mut self, what: What) -> &mut Option<Interval> {
         match what {
             What::Create => &mut self.create,

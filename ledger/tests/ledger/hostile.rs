@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_ledger::account::AttemptOutcome;
+use baton_ledger::account::{AttemptOutcome, Outcome};
 use baton_ledger::party::{Party, Shift};
+use baton_ledger::sampling::Kept;
 use baton_ledger::waits::Stall;
 use baton_ledger::{
-    Arrived, Failed, HandlerStamps, ItemStamps, Known, KnownFailure, Leased, Stamps,
+    Arrived, Failed, Gone, HandlerStamps, ItemStamps, Known, KnownFailure, Leased, Stamps,
 };
 use baton_telemetry::stage::Stage;
 use baton_telemetry::trace_context::ItemContext;
@@ -185,12 +186,22 @@ impl Said {
         let account = ledger.account(&known, times[1]);
         let parts = account.parts(times[2]);
         assert!(parts.iter().all(|part| part.start <= part.end));
-        let waiting = Known {
-            leased: None,
-            dead: None,
-            ..known
+        let items = self.created();
+        let gone = Gone {
+            first: self.first,
+            // As many as a queue would have.
+            count: self.many.min(100_000),
+            items: &items,
+            outcome: Outcome::Expired,
+            number: self.number(),
+            forgiven: self.number() / 2,
+            taken_in: times[0],
+            since: times[1],
+            ready: times[2],
+            now: times[3],
+            origin: self.clock,
         };
-        ledger.expired(&waiting, times[2], &mut story.kept);
+        ledger.gone(&gone);
         let accounts = (0..30)
             .chain([self.first])
             .filter_map(|id| ledger.ended(id));
@@ -345,7 +356,7 @@ fn a_flag_on_everything_is_kept_to_the_limit() {
     let seconds = (story.now - begin).div_ceil(SECOND);
     let kept = story.kept.len() as u64;
     assert!(kept <= 100 * (seconds + 1), "{kept} in {seconds} s");
-    assert_eq!(story.shared.limit.refused() + kept, 50_000);
+    assert_eq!(story.shared.limit.refused(Kept::Head) + kept, 50_000);
 }
 
 fn sampled(item: u64) -> ItemStamps {

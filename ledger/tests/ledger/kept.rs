@@ -10,7 +10,7 @@ use baton_ledger::{Arrived, Failed, ItemStamps, Known, Leased, Shared};
 use baton_telemetry::stage::Stage;
 use baton_telemetry::trace_context::ItemContext;
 
-use crate::story::{CLOCK, MS, SECOND, Story, shared};
+use crate::story::{BEGIN, CLOCK, MS, SECOND, Story, shared};
 
 #[test]
 fn an_item_is_remembered_until_so_many_have_ended_after_it() {
@@ -145,16 +145,15 @@ fn an_item_that_expired_says_so_even_if_little_is_told_of_it() {
     story.wait(MS);
     story.fail(1, 1, false);
     story.commit();
+    let failed = story.now;
     story.wait(SECOND);
-    for item in [1, 2, 3] {
-        let known = Known {
-            item,
-            ..Known::default()
-        };
-        story.ledger.expired(&known, story.now, &mut story.kept);
-        story.ledger.forget(item, 1);
+    // The last one came before a restart.
+    for (item, number, since) in [(1, 2, failed), (2, 1, taken_in), (3, 1, taken_in)] {
+        let nothing = [ItemStamps::default()];
+        story.gone_as((item, 1), &nothing, (number, since), Outcome::Expired);
+        story.commit();
     }
-    let attempts = [1, 2].map(|item| {
+    let attempts = [1, 2, 3].map(|item| {
         let account = story.ledger.ended(item).unwrap();
         assert_eq!(account.end.unwrap().outcome, Outcome::Expired);
         let parts = account.parts(story.now);
@@ -162,10 +161,62 @@ fn an_item_that_expired_says_so_even_if_little_is_told_of_it() {
         assert_eq!(sum, story.now - taken_in, "{parts:?}");
         account.attempts.len()
     });
-    assert_eq!(attempts, [2, 1]);
-    assert!(story.ledger.ended(3).is_none(), "nothing was known of it");
+    assert_eq!(attempts, [2, 1, 1]);
     let errors = story.kept.iter().filter(|(_, kept)| *kept == Kept::Error);
-    assert_eq!(errors.count(), 2);
+    assert_eq!(errors.count(), 3);
+}
+
+#[test]
+fn waits_that_end_with_nobody_count_however_many_there_are() {
+    for outcome in [Outcome::Expired, Outcome::Cancelled] {
+        let mut story = Story::new();
+        story.item(1, MS);
+        let begin = story.now;
+        story.arrive(2, 50_000);
+        story.commit();
+        story.wait(10 * SECOND);
+        let one = [ItemStamps::default()];
+        story.gone_as((2, 50_000), &one, (1, begin), outcome);
+        story.wait(SECOND);
+        story.commit();
+        let totals: Vec<_> = story.ledger.series().totals().collect();
+        let of = |stage| {
+            let (_, all, _) = totals.iter().find(|(of, ..)| *of == stage).unwrap();
+            (all.count(), all.sum_ns() / u128::from(SECOND))
+        };
+        assert_eq!(of(Stage::Queue), (50_001, 500_000));
+        assert_eq!(of(Stage::Total).0, 1, "of those that ended well");
+        let ended = |item| {
+            let account = story.ledger.ended(item)?;
+            Some(account.end.unwrap().outcome)
+        };
+        assert_eq!(ended(2), Some(outcome));
+        assert_eq!(ended(1), Some(Outcome::Acked), "is not pushed out");
+        assert!(ended(50_000).is_none());
+    }
+}
+
+#[test]
+fn a_sampled_item_that_is_cancelled_has_its_trace_and_no_other_one_has() {
+    let mut story = Story::new();
+    let items: Vec<_> = (1..=2)
+        .map(|item| ItemStamps {
+            created_ns: 0,
+            context: Some(ItemContext {
+                sampled: item == 1,
+                ..ItemContext::made_up(1, "orders", item)
+            }),
+        })
+        .collect();
+    story.wait(SECOND);
+    story.gone_as((1, 2), &items, (1, BEGIN), Outcome::Cancelled);
+    story.commit();
+    let kept: Vec<_> = story
+        .kept
+        .iter()
+        .map(|(account, kept)| (account.item, account.end.unwrap().outcome, *kept))
+        .collect();
+    assert_eq!(kept, [(1, Outcome::Cancelled, Kept::Head)]);
 }
 
 #[test]
@@ -303,7 +354,8 @@ fn without_a_taker_no_trace_is_chosen() {
     story.wait(60 * SECOND);
     story.commit();
     assert!(story.kept.is_empty());
-    assert_eq!(story.shared.limit.refused(), 0);
+    let refused = Kept::ALL.map(|reason| story.shared.limit.refused(reason));
+    assert_eq!(refused, [0; Kept::ALL.len()]);
     assert!(story.ledger.ended(1).unwrap().context.is_none());
 }
 

@@ -1,8 +1,11 @@
 //! The slowest items of minutes and hours.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use baton_ledger::party::Party;
 use baton_ledger::sampling::Kept;
+use baton_ledger::{ItemStamps, Leased};
 use baton_telemetry::stage::Stage;
 
 use crate::story::{BEGIN, MS, SECOND, Story};
@@ -88,6 +91,13 @@ fn a_minute_offers_its_slowest_once_and_none_that_has_a_trace() {
     story.commit();
     let mut expected = vec![(1, Kept::Slow)];
     expected.extend((2..10).map(|id| (id, Kept::TopK)));
+    // One after the other.
+    assert_eq!(reasons(&story), expected[..2]);
+    story.wait(SECOND);
+    story.commit();
+    assert_eq!(reasons(&story), expected[..4]);
+    story.wait(10 * SECOND);
+    story.commit();
     assert_eq!(reasons(&story), expected);
     for _ in 0..3 {
         story.wait(60 * SECOND);
@@ -96,6 +106,86 @@ fn a_minute_offers_its_slowest_once_and_none_that_has_a_trace() {
     story.wait(7200 * SECOND);
     story.commit();
     assert_eq!(reasons(&story), expected, "offered again");
+}
+
+/// As one that came with a delay of so long.
+fn delayed(story: &mut Story, id: u64, delay: u64) {
+    story.arrive(id, 1);
+    story.commit();
+    let due = story.now + delay;
+    story.wait(delay + MS);
+    story.ledger.leased(&Leased {
+        first: id,
+        items: &[ItemStamps::default()],
+        number: 1,
+        forgiven: 0,
+        taken_in: due - delay,
+        since: due - delay,
+        ready: due,
+        now: story.now,
+        consumer: Arc::new(Party::named("consumer")),
+        origin: None,
+    });
+    story.commit();
+    story.ack(id, 1);
+    story.commit();
+}
+
+#[test]
+fn an_item_that_was_asked_to_wait_is_not_slow() {
+    let mut story = Story::new();
+    for id in 1..=KEPT as u64 {
+        story.item(id, 10 * MS);
+    }
+    for id in 101..=132 {
+        delayed(&mut story, id, 3600 * SECOND);
+    }
+    assert!(reasons(&story).iter().all(|(_, kept)| *kept != Kept::Slow));
+    let slowest = story.ledger.slowest(Stage::Total, BEGIN, KEPT);
+    assert!(slowest.iter().all(|(ns, _)| *ns <= 10 * MS), "{slowest:?}");
+    // And as nothing that was recorded is hidden:
+    let mut totals = story.ledger.series().totals();
+    let total = totals.find(|(stage, ..)| *stage == Stage::Total).unwrap();
+    assert!(total.1.sum_ns() > u128::from(3600 * SECOND));
+    drop(totals);
+
+    delayed(&mut story, 200, SECOND);
+    story.arrive(201, 1);
+    story.commit();
+    let begin = story.now;
+    story.wait(20 * SECOND);
+    story.lease_as(201, &[ItemStamps::default()], 1, (begin, begin));
+    story.ack(201, 1);
+    story.commit();
+    let slow = reasons(&story)
+        .into_iter()
+        .filter(|(_, kept)| *kept == Kept::Slow);
+    assert_eq!(slow.collect::<Vec<_>>(), [(201, Kept::Slow)]);
+}
+
+#[test]
+fn the_slowest_of_a_minute_become_examples() {
+    let mut story = Story::new();
+    for id in 1..=64 {
+        story.item(id, id * MS);
+    }
+    let examples = |story: &Story| {
+        let totals = story.ledger.series().totals();
+        let process = totals.filter(|(stage, ..)| *stage == Stage::Process);
+        let of = process.flat_map(|(_, _, examples)| examples);
+        of.map(|example| (example.item, example.value_ns))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(examples(&story), []);
+    for _ in 0..2 {
+        story.wait(60 * SECOND);
+        story.commit();
+    }
+    assert!(
+        examples(&story).contains(&(64, 64 * MS)),
+        "{:?}",
+        examples(&story)
+    );
 }
 
 fn reasons(story: &Story) -> Vec<(u64, Kept)> {
@@ -117,7 +207,7 @@ fn a_backlog_that_grows_keeps_few_accounts() {
     // An account that is kept is the same one each time it is asked for; one that is not is made anew.
     let made = (1..=20_000).filter(|id| {
         let twice = [(); 2].map(|()| story.ledger.ended(*id));
-        matches!(twice, [Some(one), Some(other)] if std::sync::Arc::ptr_eq(&one, &other))
+        matches!(twice, [Some(one), Some(other)] if Arc::ptr_eq(&one, &other))
     });
     assert!((KEPT..9 * KEPT).contains(&made.count()));
     let slowest = story.ledger.slowest(Stage::Queue, BEGIN, KEPT);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use baton_ledger::account::{Account, AttemptOutcome};
+use baton_ledger::account::{Account, AttemptOutcome, Outcome};
 use baton_ledger::budget::Budget;
 use baton_ledger::party::{Party, Shift};
 use baton_ledger::sampling::{Kept, SamplingSettings, TraceLimit};
 use baton_ledger::{
-    Arrived, FINISHED_MAX, Failed, HandlerStamps, ItemStamps, Leased, Ledger, Shared, Stamps,
+    Arrived, FINISHED_MAX, Failed, Gone, HandlerStamps, ItemStamps, Leased, Ledger, Shared, Stamps,
 };
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -125,6 +125,30 @@ impl Story {
             error: "no".into(),
             dead,
         });
+    }
+
+    /// Items that waited for an attempt since then are gone.
+    pub(crate) fn gone_as(
+        &mut self,
+        (first, count): (u64, u32),
+        items: &[ItemStamps],
+        (number, since): (u32, u64),
+        outcome: Outcome,
+    ) {
+        let gone = Gone {
+            first,
+            count,
+            items,
+            outcome,
+            number,
+            forgiven: 0,
+            taken_in: since,
+            since,
+            ready: since,
+            now: self.now,
+            origin: Some(CLOCK),
+        };
+        self.ledger.gone(&gone);
     }
 
     /// All that was said is durable now. Nothing is known to have ended.

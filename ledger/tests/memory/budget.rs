@@ -2,6 +2,7 @@
 
 use baton_ledger::budget::Dropped;
 use baton_ledger::{FINISHED_MAX, Shared};
+use baton_telemetry::stage::Stage;
 
 use crate::busy::{Busy, HOUR, MS, SECOND, shared};
 use crate::{allocated, alone};
@@ -9,7 +10,7 @@ use crate::{allocated, alone};
 const LIMIT: usize = 64 << 20;
 const QUEUES: usize = 100;
 /// What the queues may take in before they look again: a commit of each.
-const TURN: usize = 1 << 20;
+const TURN: usize = 2 << 20;
 
 struct Broker {
     queues: Vec<Busy>,
@@ -177,4 +178,32 @@ fn what_is_dropped_goes_in_its_order() {
         assert!(shared.budget.used() <= shared.budget.limit());
     }
     assert_eq!(order, Dropped::ALL);
+}
+
+#[test]
+fn contexts_of_items_under_way_go_before_histograms_get_coarser() {
+    let _turn = crate::turn();
+    let _alone = alone();
+    let shared = shared(4 << 20, 1000);
+    let mut queue = Busy::new(&shared);
+    // Some that were asked for, which are taken in even where memory is tight.
+    (queue.contexts, queue.sampled) = (true, true);
+    for hour in 0..3 {
+        queue.in_flight(1 + hour * 10, 10, 10);
+        queue.now += HOUR;
+        queue.commit();
+    }
+    let dropped = |what| shared.budget.dropped(what);
+    let mut first = 10_000;
+    while dropped(Dropped::Context) == 0 {
+        queue.in_flight(first, 100, 100);
+        first += 100;
+        assert_eq!((dropped(Dropped::Slot), dropped(Dropped::Lease)), (0, 0));
+    }
+    // Their attempts count all the same.
+    queue.ack(10_000, u32::try_from(first - 10_000).unwrap());
+    queue.commit();
+    let mut totals = queue.ledger.series().totals();
+    let process = totals.find(|(stage, ..)| *stage == Stage::Process);
+    assert_eq!(process.map(|(_, all, _)| all.count()), Some(first - 10_000));
 }

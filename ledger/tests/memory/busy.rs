@@ -79,13 +79,14 @@ impl Busy {
     }
 
     pub(crate) fn lease(&mut self, first: u64, count: u64, number: u32) {
-        let context = self.contexts.then(|| ItemContext {
-            sampled: self.sampled,
-            ..ItemContext::made_up(1, "orders", first)
-        });
-        let stamps = (0..count).map(|_| ItemStamps {
+        let (contexts, sampled) = (self.contexts, self.sampled);
+        let context = |item| ItemContext {
+            sampled,
+            ..ItemContext::made_up(1, "orders", item)
+        };
+        let stamps = (first..first + count).map(|item| ItemStamps {
             created_ns: self.made(),
-            context,
+            context: contexts.then(|| context(item)),
         });
         let items: Vec<_> = stamps.collect();
         self.ledger.leased(&Leased {

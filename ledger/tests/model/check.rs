@@ -21,8 +21,8 @@ pub(crate) fn everything(harness: &mut Harness) {
         let id = harness.items[index].id;
         let settled = harness.is_settled(id);
         match harness.items[index].state {
-            State::Done | State::Expired { .. } if settled => ended(harness, id),
-            State::Done | State::Expired { .. } | State::Cancelled => {}
+            State::Done | State::Gone { .. } if settled => ended(harness, id),
+            State::Done | State::Gone { .. } => {}
             State::Dead { .. } => {
                 live(harness, id, settled);
                 if settled {
@@ -74,7 +74,8 @@ fn ended(harness: &Harness, id: u64) {
     match item.state {
         State::Done => assert_eq!(outcome, Some(Outcome::Acked)),
         State::Dead { .. } => assert_eq!(outcome, Some(Outcome::Dead)),
-        _ => assert_eq!(outcome, Some(Outcome::Expired)),
+        State::Gone { outcome: how, .. } => assert_eq!(outcome, Some(how)),
+        State::Waiting(_) | State::Leased => unreachable!("it has ended"),
     }
     same_beginning(item, &account, now);
     attempts(item, &account);
@@ -152,7 +153,7 @@ fn attempts(item: &Item, account: &Account) {
     assert_eq!(first, item.forgiven + 1);
     for attempt in &account.attempts {
         if attempt.number > amount(&item.tries) {
-            assert!(matches!(item.state, State::Expired { .. }));
+            assert!(matches!(item.state, State::Gone { .. }));
             continue;
         }
         let expected = item.attempt(attempt.number);

@@ -21,6 +21,13 @@ pub(crate) enum Event {
         item: u64,
         number: u32,
     },
+    /// Without an attempt.
+    Gone {
+        item: u64,
+        number: (u32, u32),
+        wait: Wait,
+        at: u64,
+    },
 }
 
 impl Harness {
@@ -59,6 +66,15 @@ impl Harness {
                 wait,
                 at,
             } => self.count_wait(*item, *number, *wait, *at),
+            Event::Gone {
+                item,
+                number,
+                wait,
+                at,
+            } => {
+                let ready = wait.ready.min(*at);
+                self.count_wait(*item, *number, Wait { ready, ..*wait }, *at);
+            }
             Event::Ended { item, number } => {
                 let over = &mut self.items[index(*item)].tries[index(*number)].over;
                 over.as_mut().expect("that attempt is over").durable = Some(now);
@@ -101,7 +117,9 @@ impl Harness {
     pub(crate) fn is_settled(&self, id: u64) -> bool {
         let about = |event: &Event| match event {
             Event::Arrived(ids) => ids.contains(&id),
-            Event::Leased { item, .. } | Event::Ended { item, .. } => *item == id,
+            Event::Leased { item, .. } | Event::Ended { item, .. } | Event::Gone { item, .. } => {
+                *item == id
+            }
         };
         let pending = self.pending.iter().map(|(_, event)| event);
         !self.noted.iter().chain(pending).any(about)

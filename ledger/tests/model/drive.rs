@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use baton_ledger::account::{Account, AttemptOutcome};
+use baton_ledger::account::{Account, AttemptOutcome, Outcome};
 use baton_ledger::budget::Budget;
 use baton_ledger::party::{Party, Shift};
 use baton_ledger::sampling::{Kept, SamplingSettings, TraceLimit};
 use baton_ledger::{
-    Arrived, FINISHED_MAX, Failed, HandlerStamps, ItemStamps, Known, KnownFailure, Leased, Ledger,
-    Shared, Stamps,
+    Arrived, FINISHED_MAX, Failed, Gone, HandlerStamps, ItemStamps, Known, KnownFailure, Leased,
+    Ledger, Shared, Stamps,
 };
 use baton_telemetry::stage::Stage;
 use baton_telemetry::trace_context::ItemContext;
@@ -367,21 +367,43 @@ impl Harness {
         let Some(&id) = self.range(start, 1, waiting).first() else {
             return;
         };
-        let (now, item) = (self.now, self.item(id));
+        let (now, item) = (self.now, self.item(id).clone());
         let State::Waiting(wait) = item.state else {
             return;
         };
         if !self.is_settled(id) {
             return;
         }
-        if expired {
-            self.ledger.expired(&known(item), now, &mut self.kept);
-        }
-        self.ledger.forget(id, 1);
-        self.items[index(id)].state = if expired {
-            State::Expired { wait, at: now }
+        let number = amount(&item.tries) + 1;
+        let outcome = if expired {
+            Outcome::Expired
         } else {
-            State::Cancelled
+            Outcome::Cancelled
+        };
+        let gone = Gone {
+            first: id,
+            count: 1,
+            items: &[item.stamps],
+            outcome,
+            number,
+            forgiven: item.forgiven,
+            taken_in: item.taken_in,
+            since: self.queue_since(&item, wait),
+            ready: wait.queue_ready,
+            now,
+            origin: item.clock,
+        };
+        self.ledger.gone(&gone);
+        self.noted.push(Event::Gone {
+            item: id,
+            number: (number, item.forgiven),
+            wait,
+            at: now,
+        });
+        self.items[index(id)].state = State::Gone {
+            wait,
+            at: now,
+            outcome,
         };
     }
 
@@ -448,7 +470,7 @@ pub(crate) fn known(item: &Item) -> Known {
             )
         }
         State::Dead { at } => (None, None, Some(at)),
-        State::Done | State::Expired { .. } | State::Cancelled => unreachable!("it has ended"),
+        State::Done | State::Gone { .. } => unreachable!("it has ended"),
     };
     Known {
         item: item.id,

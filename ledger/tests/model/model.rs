@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_ledger::account::AttemptOutcome;
+use baton_ledger::account::{AttemptOutcome, Outcome};
 use baton_ledger::party::Shift;
 use baton_ledger::waits::{Stall, Waits};
 use baton_ledger::{HandlerStamps, ItemStamps};
@@ -31,10 +31,16 @@ pub(crate) struct Item {
 pub(crate) enum State {
     Waiting(Wait),
     Leased,
-    Dead { at: u64 },
+    Dead {
+        at: u64,
+    },
     Done,
-    Expired { wait: Wait, at: u64 },
-    Cancelled,
+    /// Without an attempt.
+    Gone {
+        wait: Wait,
+        at: u64,
+        outcome: Outcome,
+    },
 }
 
 /// A wait for a consumer.
@@ -106,10 +112,7 @@ impl Item {
 
     /// Nothing comes after; of a dead letter more may.
     pub(crate) const fn has_ended(&self) -> bool {
-        matches!(
-            self.state,
-            State::Done | State::Expired { .. } | State::Cancelled
-        )
+        matches!(self.state, State::Done | State::Gone { .. })
     }
 
     /// When the producer made it, if that is said and can be.
@@ -175,7 +178,7 @@ impl Item {
         for number in self.forgiven + 1..=amount(&self.tries) {
             parts.extend(self.parts_of(number));
         }
-        if let State::Expired { wait, at } = self.state {
+        if let State::Gone { wait, at, .. } = self.state {
             let number = amount(&self.tries) + 1;
             let counted = self.counted_as((number, self.forgiven), wait, 0);
             let ready = counted.ready.min(at);

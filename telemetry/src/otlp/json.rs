@@ -1,4 +1,5 @@
-//! Spans as a file that trace viewers open: OTLP's JSON, `{"resourceSpans": …}`.
+//! Spans as a file that trace viewers open: OTLP's JSON, `{"resourceSpans": …}`; or [`Form::Tempo`], where other names are
+//! used for the same.
 //!
 //! It is protobuf's JSON with three rules of OTLP's own (opentelemetry-proto, `docs/specification.md`, "JSON Protobuf
 //! Encoding"): ids are hexadecimal, enums are numbers, keys are in lowerCamelCase. From protobuf's: 64-bit numbers are
@@ -16,36 +17,58 @@ use super::request::assemble;
 use super::resource::Resource;
 use super::spans::Spans;
 
+/// Whose names are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// OTLP's own.
+    Otlp,
+    /// Those of OTLP's first editions, in which Grafana's page reads traces of Tempo that are uploaded: `batches` and
+    /// `instrumentationLibrarySpans`, and kinds in words.
+    Tempo,
+}
+
 /// The spans as one JSON document, grouped by service as they would be exported. `own` goes with spans of no service.
 ///
 /// # Errors
 ///
 /// If something else than [`encode`](super::encode) has written into them.
-pub fn to_json(spans: &[Spans], own: &Resource) -> Result<Value, DecodeError> {
+pub fn to_json(spans: &[Spans], own: &Resource, form: Form) -> Result<Value, DecodeError> {
     let data = TracesData::decode(assemble(spans, own).as_slice())?;
-    let groups = data.resource_spans.iter().map(resource_spans);
-    Ok(json!({ "resourceSpans": groups.collect::<Value>() }))
+    let groups = data.resource_spans.iter();
+    let groups: Value = groups.map(|group| resource_spans(group, form)).collect();
+    Ok(match form {
+        Form::Otlp => json!({ "resourceSpans": groups }),
+        Form::Tempo => json!({ "batches": groups }),
+    })
 }
 
-fn resource_spans(group: &ResourceSpans) -> Value {
+fn resource_spans(group: &ResourceSpans, form: Form) -> Value {
     let own = group.resource.as_ref().map(|it| it.attributes.as_slice());
-    json!({
-        "resource": { "attributes": attributes(own.unwrap_or_default()) },
-        "scopeSpans": group.scope_spans.iter().map(scope_spans).collect::<Value>(),
-        "schemaUrl": group.schema_url,
-    })
+    let resource = json!({ "attributes": attributes(own.unwrap_or_default()) });
+    let scopes = group.scope_spans.iter();
+    let scopes: Value = scopes.map(|group| scope_spans(group, form)).collect();
+    match form {
+        Form::Otlp => json!({
+            "resource": resource,
+            "scopeSpans": scopes,
+            "schemaUrl": group.schema_url,
+        }),
+        Form::Tempo => json!({ "resource": resource, "instrumentationLibrarySpans": scopes }),
+    }
 }
 
-fn scope_spans(group: &ScopeSpans) -> Value {
+fn scope_spans(group: &ScopeSpans, form: Form) -> Value {
     let InstrumentationScope { name, version, .. } = group.scope.clone().unwrap_or_default();
-    json!({
-        "scope": { "name": name, "version": version },
-        "spans": group.spans.iter().map(one_span).collect::<Value>(),
-        "schemaUrl": group.schema_url,
-    })
+    let scope = json!({ "name": name, "version": version });
+    let spans = group.spans.iter();
+    let spans: Value = spans.map(|span| one_span(span, form)).collect();
+    match form {
+        Form::Otlp => json!({ "scope": scope, "spans": spans, "schemaUrl": group.schema_url }),
+        Form::Tempo => json!({ "instrumentationLibrary": scope, "spans": spans }),
+    }
 }
 
-fn one_span(span: &Span) -> Value {
+fn one_span(span: &Span, form: Form) -> Value {
     let mut fields = Map::new();
     let mut put = |key: &str, value: Value| fields.insert(key.to_owned(), value);
     put("traceId", hex(&span.trace_id));
@@ -58,7 +81,10 @@ fn one_span(span: &Span) -> Value {
     }
     put("flags", json!(span.flags));
     put("name", json!(span.name));
-    put("kind", json!(span.kind));
+    match form {
+        Form::Otlp => put("kind", json!(span.kind)),
+        Form::Tempo => put("kind", json!(span.kind().as_str_name())),
+    };
     put("startTimeUnixNano", number(span.start_time_unix_nano));
     put("endTimeUnixNano", number(span.end_time_unix_nano));
     put("attributes", attributes(&span.attributes));
@@ -178,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_span_is_written_by_the_rules_of_the_specification() {
-        let json = to_json(&[full()], &own()).unwrap();
+        let json = to_json(&[full()], &own(), Form::Otlp).unwrap();
         let expected = json!({
             "traceId": "07070707070707070707070707070707",
             "spanId": "0909090909090909",
@@ -219,15 +245,32 @@ mod tests {
             samples::spans(None, &["item orders"]),
         ];
         let own = own();
-        let text = to_json(&spans, &own).unwrap().to_string();
+        let text = to_json(&spans, &own, Form::Otlp).unwrap().to_string();
         let read: TracesData = serde_json::from_str(&text).unwrap();
         let exported = TracesData::decode(assemble(&spans, &own).as_slice()).unwrap();
         assert_eq!(read, exported);
     }
 
+    /// What the page of Grafana takes: <https://grafana.com/docs/grafana/latest/datasources/tempo/json-trace-file/>.
+    #[test]
+    fn as_tempo_it_has_the_names_that_grafana_looks_for() {
+        let json = to_json(&[full()], &own(), Form::Tempo).unwrap();
+        let batch = &json["batches"][0];
+        let attributes = batch["resource"]["attributes"].as_array().unwrap();
+        assert!(attributes.iter().any(|it| it["key"] == "service.name"));
+        let library = &batch["instrumentationLibrarySpans"][0];
+        assert!(library["instrumentationLibrary"]["name"].is_string());
+        let span = &library["spans"][0];
+        assert_eq!(span["kind"], "SPAN_KIND_CLIENT");
+        let json = to_json(&[full()], &own(), Form::Otlp).unwrap();
+        let mut same = json["resourceSpans"][0]["scopeSpans"][0]["spans"][0].clone();
+        same["kind"] = json!("SPAN_KIND_CLIENT");
+        assert_eq!(*span, same);
+    }
+
     #[test]
     fn what_is_not_there_is_left_out() {
-        let json = to_json(&[samples::spans(None, &["item"])], &own()).unwrap();
+        let json = to_json(&[samples::spans(None, &["item"])], &own(), Form::Otlp).unwrap();
         let span = &json["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
         for absent in ["parentSpanId", "traceState", "events", "links", "status"] {
             assert!(span.get(absent).is_none(), "{absent}");
@@ -243,7 +286,7 @@ mod tests {
     #[test]
     fn nothing_is_an_empty_document_and_garbage_an_error() {
         assert_eq!(
-            to_json(&[], &own()).unwrap(),
+            to_json(&[], &own(), Form::Otlp).unwrap(),
             json!({ "resourceSpans": [] })
         );
         let garbage = Spans {
@@ -251,6 +294,6 @@ mod tests {
             encoded: vec![0xff],
             count: 1,
         };
-        assert!(to_json(&[garbage], &own()).is_err());
+        assert!(to_json(&[garbage], &own(), Form::Otlp).is_err());
     }
 }

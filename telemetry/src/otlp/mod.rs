@@ -25,7 +25,7 @@ mod wire;
 
 pub use counters::Counters;
 pub use exporter::Exporter;
-pub use json::to_json;
+pub use json::{Form, to_json};
 pub use queue::ExportHandle;
 pub use request::{SCHEMA_URL, SCOPE_NAME};
 pub use resource::Resource;

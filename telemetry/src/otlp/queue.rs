@@ -72,6 +72,11 @@ impl ExportHandle {
         }
     }
 
+    /// Counts spans as dropped that were not even written.
+    pub fn lost(&self, spans: u64) {
+        self.counters.drop_spans(spans);
+    }
+
     /// What became of all spans so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

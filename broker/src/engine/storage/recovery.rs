@@ -75,6 +75,7 @@ impl Replay for Recovery {
         });
         // Their bodies are the journal's.
         while queue.poll_removed().is_some() {}
+        while queue.poll_gone().is_some() {}
         self.latest = latest;
         decoded.map_err(|error| error.to_string())
     }

@@ -2,6 +2,7 @@
 
 use baton_journal::Counters;
 use baton_ledger::budget::Dropped;
+use baton_ledger::sampling::Kept;
 use baton_telemetry::otlp::ExportHandle;
 
 use super::distribution::Distribution;
@@ -146,7 +147,18 @@ fn traces(engine: &Engine, exporter: Option<&ExportHandle>) -> [Family; 3] {
     let count =
         |of: fn(&baton_telemetry::otlp::Counters) -> u64| Value::Whole(counters.map_or(0, of));
     let limit = engine.ledgers().map(|ledgers| &ledgers.limit);
-    let (kept, refused) = limit.map_or((0, 0), |limit| (limit.granted(), limit.refused()));
+    let mut worth = Family::counter(
+        "baton_traces_total",
+        "Items that were worth a trace, by the reason: they got one, or the limit refused it",
+    );
+    for reason in Kept::ALL {
+        let counts = limit.map_or([0; 2], |limit| [limit.kept(reason), limit.refused(reason)]);
+        for (result, count) in ["kept", "refused"].into_iter().zip(counts) {
+            let label = |name, text| Some((name, Text::Fixed(text)));
+            let labels = [label("result", result), label("reason", reason.name())];
+            worth.push(labels, Value::Whole(count));
+        }
+    }
     [
         Family::counter("baton_trace_spans_total", "Spans by what became of them").by(
             "result",
@@ -162,17 +174,7 @@ fn traces(engine: &Engine, exporter: Option<&ExportHandle>) -> [Family; 3] {
             "Memory of spans that are on their way out",
         )
         .of(count(|counters| counters.queued_bytes())),
-        Family::counter(
-            "baton_traces_total",
-            "Items that were worth a trace: they got one, or the limit refused it",
-        )
-        .by(
-            "result",
-            [
-                ("kept", Value::Whole(kept)),
-                ("refused", Value::Whole(refused)),
-            ],
-        ),
+        worth,
     ]
 }
 

@@ -40,7 +40,10 @@ async fn second_broker_is_refused(stack: &Stack) {
     let words = ["run", "--rm", "--volume", &volume, &image, "--insecure"];
     let second = run(&words, &[], PATIENCE).await;
     assert_eq!(second.code, 1, "{second:?}");
-    assert!(second.output.contains("is in use; stop the other broker"), "{second:?}");
+    assert!(
+        second.output.contains("is in use; stop the other broker"),
+        "{second:?}"
+    );
     // Nor does the image serve others without being told that it may.
     let unasked = run(&["run", "--rm", &image], &[], PATIENCE).await;
     assert!(

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::arbitrary::accounts;
 use super::seen::{Seen, seen};
 use crate::account::{Account, AttemptOutcome, Outcome};
+use crate::spans::count;
 
 const SYNTHESIZED: [&str; 4] = ["create", "process", "ack", "nack"];
 
@@ -271,6 +272,7 @@ proptest! {
         check_attributes(&account, &all);
         check_numbers(&account, &all);
         check_links(&account, &all);
+        prop_assert_eq!(count(&account), all.len() as u64);
         prop_assert_eq!(seen(&account), all, "twice the same");
     }
 

@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use prost::Message;
 
-use super::super::{Identity, Kept, spans};
+use super::super::{Identity, ItemContext, Kept, Spans, spans, whole_tree};
 use crate::account::Account;
 
 /// A span and its service; None: the broker.
@@ -24,8 +24,18 @@ pub(super) fn identity() -> Identity {
 
 /// In the order in which they were written.
 pub(super) fn seen(account: &Account) -> Vec<Seen> {
+    read(spans(account, Kept::Slow, &identity()))
+}
+
+/// Of the item's file.
+pub(super) fn seen_in_file(account: &Account) -> Vec<Seen> {
+    let made_up = ItemContext::made_up(9, &account.queue, account.item);
+    read(whole_tree(account, made_up, &identity()))
+}
+
+fn read(spans: Vec<Spans>) -> Vec<Seen> {
     let mut all = Vec::new();
-    for of_service in spans(account, Kept::Slow, &identity()) {
+    for of_service in spans {
         let read = ScopeSpans::decode(of_service.encoded.as_slice()).unwrap();
         assert_eq!(read.spans.len(), of_service.count as usize);
         let service = of_service.service.map(|service| service.to_string());

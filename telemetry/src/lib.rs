@@ -7,7 +7,7 @@
 
 pub mod clock;
 pub mod clock_offset;
-#[cfg(feature = "environment")]
+#[cfg(any(feature = "otel", feature = "otlp"))]
 pub mod environment;
 pub mod histogram;
 pub mod host;
@@ -18,7 +18,7 @@ pub mod logging;
 pub mod names;
 #[cfg(feature = "otlp")]
 pub mod otlp;
-#[cfg(feature = "environment")]
+#[cfg(any(feature = "otel", feature = "otlp"))]
 mod outage;
 #[cfg(feature = "program")]
 pub mod program;

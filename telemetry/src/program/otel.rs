@@ -8,6 +8,7 @@ mod context;
 mod settings;
 mod told;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::global;
@@ -27,7 +28,7 @@ use crate::environment::Destination;
 
 pub use context::{Headers, ambient, headers};
 pub use settings::Settings;
-use told::{Fails, Told};
+use told::Told;
 
 /// How long the program may take longer to end for the sake of its last spans.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +47,8 @@ const QUEUED_SPANS: usize = 16 * 1024;
 #[derive(Debug)]
 #[must_use = "what is not finished loses its last spans"]
 pub struct Exports {
-    tracer: Option<(SdkTracerProvider, Fails)>,
-    meter: Option<(SdkMeterProvider, Fails)>,
+    tracer: Option<(SdkTracerProvider, Arc<told::Exports>)>,
+    meter: Option<(SdkMeterProvider, Arc<told::Exports>)>,
 }
 
 impl Settings {
@@ -99,10 +100,10 @@ fn to<B: WithTonicConfig + WithExportConfig>(exporter: B, to: &Destination) -> B
 fn tracer(
     destination: &Destination,
     resource: Resource,
-) -> Result<(SdkTracerProvider, Fails), ExporterBuildError> {
+) -> Result<(SdkTracerProvider, Arc<told::Exports>), ExporterBuildError> {
     let exporter = to(SpanExporter::builder().with_tonic(), destination).build()?;
     let exporter = Told::new(exporter, "spans");
-    let fails = exporter.fails();
+    let exports = exporter.exports();
     let batches = match settings::is_set("OTEL_BSP_MAX_QUEUE_SIZE") {
         true => BatchConfigBuilder::default(),
         false => BatchConfigBuilder::default().with_max_queue_size(QUEUED_SPANS),
@@ -114,22 +115,22 @@ fn tracer(
         .with_resource(resource)
         .with_span_processor(processor)
         .build();
-    Ok((provider, fails))
+    Ok((provider, exports))
 }
 
 fn meter(
     destination: &Destination,
     resource: Resource,
-) -> Result<(SdkMeterProvider, Fails), ExporterBuildError> {
+) -> Result<(SdkMeterProvider, Arc<told::Exports>), ExporterBuildError> {
     let exporter = to(MetricExporter::builder().with_tonic(), destination).build()?;
     let exporter = Told::new(exporter, "metrics");
-    let fails = exporter.fails();
+    let exports = exporter.exports();
     let reader = PeriodicReader::builder(exporter).build();
     let provider = SdkMeterProvider::builder()
         .with_resource(resource)
         .with_reader(reader)
         .build();
-    Ok((provider, fails))
+    Ok((provider, exports))
 }
 
 impl Exports {
@@ -138,23 +139,34 @@ impl Exports {
     pub async fn finish(self) {
         let mut flushes = JoinSet::new();
         // Both block, and need the runtime's tasks meanwhile.
-        if let Some((tracer, fails)) = self.tracer {
+        if let Some((tracer, exports)) = self.tracer {
             let flush = spawn_blocking(move || tracer.shutdown_with_timeout(NEVER));
-            flushes.spawn(timeout(patience(&fails), flush));
+            flushes.spawn(within_patience(flush, exports));
         }
-        if let Some((meter, fails)) = self.meter {
+        if let Some((meter, exports)) = self.meter {
             let flush = spawn_blocking(move || meter.shutdown_with_timeout(NEVER));
-            flushes.spawn(timeout(patience(&fails), flush));
+            flushes.spawn(within_patience(flush, exports));
         }
-        let flushed = flushes.join_all().await;
-        if flushed.iter().any(Result::is_err) {
-            tracing::warn!("the last spans or metrics were not taken in time");
+        let late: Vec<_> = flushes.join_all().await.into_iter().flatten().collect();
+        if !late.is_empty() {
+            let what = late.join(" and ");
+            tracing::warn!("the last {what} were not taken in time");
         }
     }
 }
 
-fn patience(fails: &Fails) -> Duration {
-    if fails.get() {
+/// What was not flushed in time.
+async fn within_patience<T>(
+    flush: impl Future<Output = T>,
+    exports: Arc<told::Exports>,
+) -> Option<&'static str> {
+    let flushed = timeout(patience(&exports), flush).await;
+    exports.are_over();
+    flushed.is_err().then_some(exports.what)
+}
+
+fn patience(exports: &told::Exports) -> Duration {
+    if exports.fail() {
         FAILING_FLUSH_TIMEOUT
     } else {
         FLUSH_TIMEOUT
@@ -201,14 +213,14 @@ mod tests {
         let address = "http://127.0.0.1:1";
         let settings = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", address)]);
         let traces = settings.traces.as_ref().unwrap();
-        let (tracer, fails) = tracer(traces, settings.resource()).unwrap();
+        let (tracer, told) = tracer(traces, settings.resource()).unwrap();
         made(&tracer);
         let exports = Exports {
-            tracer: Some((tracer, fails.clone())),
+            tracer: Some((tracer, Arc::clone(&told))),
             meter: None,
         };
         exports.finish().await;
-        assert!(fails.get());
+        assert!(told.fail());
     }
 
     /// An exporter that lost a span before, and then hangs: nothing answers a connection that nobody accepts.
@@ -221,12 +233,12 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "100"),
         ]);
         let traces = settings.traces.as_ref().unwrap();
-        let (tracer, fails) = tracer(traces, settings.resource()).unwrap();
-        assert_eq!(patience(&fails), FLUSH_TIMEOUT);
+        let (tracer, told) = tracer(traces, settings.resource()).unwrap();
+        assert_eq!(patience(&told), FLUSH_TIMEOUT);
         made(&tracer);
         let flush = tracer.clone();
         let flushed = spawn_blocking(move || flush.force_flush()).await.unwrap();
-        assert!(flushed.is_err() && fails.get());
-        assert_eq!(patience(&fails), FAILING_FLUSH_TIMEOUT);
+        assert!(flushed.is_err() && told.fail());
+        assert_eq!(patience(&told), FAILING_FLUSH_TIMEOUT);
     }
 }

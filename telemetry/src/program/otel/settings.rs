@@ -57,8 +57,9 @@ impl Settings {
     pub(super) fn read(program: &str, read: &Read<'_>, problems: &mut Problems) -> Self {
         let mut found = Vec::new();
         let traces = Destination::from_env(Signal::Traces, read, &mut found);
+        let wants_traces = traces.is_some() || !found.is_empty();
         let metrics = Destination::from_env(Signal::Metrics, read, &mut found);
-        let is_wanted = traces.is_some() || metrics.is_some() || !found.is_empty();
+        let is_wanted = wants_traces || metrics.is_some() || !found.is_empty();
         let named = match environment::attributes(read) {
             Ok(named) => named,
             Err(problem) => {
@@ -74,7 +75,7 @@ impl Settings {
         if is_wanted {
             check_numbers(read, problems);
         }
-        if traces.is_some() {
+        if wants_traces {
             check_sampler(read, problems);
         }
         let services = named.iter().rev();

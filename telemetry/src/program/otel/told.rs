@@ -13,43 +13,56 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::outage::Outage;
 
-/// An exporter, and whether it fails.
+/// An exporter, and how it fares.
 #[derive(Debug)]
 pub(super) struct Told<E> {
     exporter: E,
-    what: &'static str,
     /// Held for a comparison, once per export.
     outage: Mutex<Outage>,
-    fails: Fails,
+    exports: Arc<Exports>,
 }
 
-/// Whether the last export failed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fails(Arc<AtomicBool>);
+/// How the exports of a signal fare.
+#[derive(Debug)]
+pub(super) struct Exports {
+    /// The signal.
+    pub(super) what: &'static str,
+    /// The last one failed.
+    fails: AtomicBool,
+    /// Nobody waits for them any more: all has been told.
+    over: AtomicBool,
+}
 
-impl Fails {
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Exports {
+    pub(super) fn fail(&self) -> bool {
+        self.fails.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn are_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }
 
 impl<E> Told<E> {
     pub(super) fn new(exporter: E, what: &'static str) -> Self {
+        let (fails, over) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
             exporter,
-            what,
             outage: Mutex::default(),
-            fails: Fails::default(),
+            exports: Arc::new(Exports { what, fails, over }),
         }
     }
 
-    pub(super) fn fails(&self) -> Fails {
-        self.fails.clone()
+    pub(super) fn exports(&self) -> Arc<Exports> {
+        Arc::clone(&self.exports)
     }
 
     fn tell(&self, result: OTelSdkResult) -> OTelSdkResult {
-        let what = self.what;
-        self.fails.0.store(result.is_err(), Ordering::Relaxed);
+        let Exports { what, fails, over } = &*self.exports;
+        fails.store(result.is_err(), Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            return result;
+        }
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(()) if outage.worked() => tracing::warn!("{what} are exported again"),

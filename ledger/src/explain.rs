@@ -73,9 +73,8 @@ impl Ledger {
                 end.at < ended.durable || (end.at == ended.durable && other)
             })
         };
-        let (ended, index) = match found.filter(is_later) {
-            Some(found) => found,
-            None => return kept.cloned(),
+        let Some((ended, index)) = found.filter(is_later) else {
+            return kept.cloned();
         };
         let mut account = self.account_without_attempts(ended, index);
         account.attempts.push(ended.attempt(index));

@@ -142,6 +142,15 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    /// Its consumer never said how it went: nobody knows whether a handler saw the item.
+    #[must_use]
+    pub const fn is_lost(self) -> bool {
+        match self {
+            Self::LeaseExpired | Self::ConsumerGone | Self::BrokerRestarted => true,
+            Self::Acked | Self::Nacked | Self::Rejected => false,
+        }
+    }
+
     /// As it is called everywhere.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -323,8 +332,10 @@ impl Attempt {
         let Some(leased) = self.leased else { return };
         let ended = self.end.as_ref().map(|end| end.durable);
         let Some(handled) = self.handled else {
-            // Its consumer said nothing: all of the lease counts as its work.
-            parts.add(Stage::Process, self.number, (leased, ended), 0);
+            // Its consumer said nothing: all of the lease counts as its work, unless it never answered.
+            let lost = self.end.as_ref().is_some_and(|end| end.outcome.is_lost());
+            let stage = if lost { Stage::Deliver } else { Stage::Process };
+            parts.add(stage, self.number, (leased, ended), 0);
             return;
         };
         let error = handled.error_ns;

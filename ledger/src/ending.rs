@@ -5,7 +5,7 @@ use std::sync::Arc;
 use baton_telemetry::stage::Stage;
 use baton_telemetry::windows::Exemplar;
 
-use crate::account::{Account, Outcome};
+use crate::account::{Account, AttemptOutcome, Outcome};
 use crate::budget::Dropped;
 use crate::finished::Ended;
 use crate::ledger::{KeptAccounts, Ledger};
@@ -105,12 +105,20 @@ impl Ledger {
                 own.error = handled.error_ns;
                 self.series.record(Stage::Deliver, now, (own.deliver, 1));
                 self.series.record(Stage::Prefetch, now, (own.prefetch, 1));
+                self.series.record(Stage::Process, now, (own.process, 1));
                 self.series.record(Stage::Settle, now, (own.settle, 1));
             }
-            // Its consumer said nothing: all of the lease counts as its work.
-            None => own.process = now - leased,
+            // Its consumer never answered: that is no work, as far as anyone knows.
+            None if ended.how.attempt.is_some_and(AttemptOutcome::is_lost) => {
+                own.deliver = now - leased;
+                self.series.record(Stage::Deliver, now, (own.deliver, 1));
+            }
+            // It said nothing of its time: all of the lease counts as its work.
+            None => {
+                own.process = now - leased;
+                self.series.record(Stage::Process, now, (own.process, 1));
+            }
         }
-        self.series.record(Stage::Process, now, (own.process, 1));
         let (begin, received) = self.began(ended, index);
         own.publish = received - begin;
         own.total = now.saturating_sub(begin);

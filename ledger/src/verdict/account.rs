@@ -89,6 +89,7 @@ impl Story<'_> {
             ),
             Kind::Stage(Stage::Queue) => ("queue wait".to_owned(), self.queue_why()),
             Kind::Stage(Stage::Process) => (self.processing(), String::new()),
+            Kind::Stage(Stage::Deliver) if self.lost() => (self.held(), String::new()),
             Kind::Stage(stage) => {
                 let consumer = self.who(stage).0;
                 let why = match stage {
@@ -154,14 +155,41 @@ impl Story<'_> {
             let count = self.parts_of(Stage::Process).count();
             return format!("processing in {count} attempts");
         };
+        format!("processing by {consumer}{}", self.numbered(attempt))
+    }
+
+    /// Most of what passed before consumers had the item passed with ones that never answered.
+    fn lost(&self) -> bool {
+        let whole: u128 = self
+            .parts_of(Stage::Deliver)
+            .map(|part| u128::from(part.ns()))
+            .sum();
+        let lost = self.lost_parts().map(|part| u128::from(part.ns()));
+        lost.sum::<u128>() * 2 > whole
+    }
+
+    fn lost_parts(&self) -> impl Iterator<Item = &Part> {
+        let lost = |part: &&Part| {
+            let end = self.attempt(part).and_then(|attempt| attempt.end.as_ref());
+            end.is_some_and(|end| end.outcome.is_lost())
+        };
+        self.parts_of(Stage::Deliver).filter(lost)
+    }
+
+    fn held(&self) -> String {
+        let (consumer, attempt) = self.who(Stage::Deliver);
+        let Some(attempt) = attempt else {
+            let count = self.lost_parts().count();
+            return format!("with consumers that never answered, {count} attempts");
+        };
         let outcome = attempt.end.as_ref().map(|end| end.outcome);
         let until = match outcome {
-            Some(AttemptOutcome::LeaseExpired) => ", until the lease ran out",
-            Some(AttemptOutcome::ConsumerGone) => ", until it went away",
-            Some(AttemptOutcome::BrokerRestarted) => ", until the broker was restarted",
-            _ => "",
+            Some(AttemptOutcome::LeaseExpired) => "until the lease ran out",
+            Some(AttemptOutcome::ConsumerGone) => "until it went away",
+            Some(AttemptOutcome::BrokerRestarted) => "until the broker was restarted",
+            _ => "never answered",
         };
-        format!("processing by {consumer}{}{until}", self.numbered(attempt))
+        format!("with {consumer}{}, {until}", self.numbered(attempt))
     }
 
     /// Empty for an only attempt.

@@ -41,7 +41,7 @@ fn words(cause: &Cause<Stage>, waits: &Waits) -> Words {
             let why = match stage {
                 Stage::Publish => "on the way to the broker",
                 Stage::Scheduled => "delayed, or backing off after failed attempts",
-                Stage::Deliver => "on the way to consumers",
+                Stage::Deliver => "on the way to consumers, or with ones that never answered",
                 Stage::Prefetch => "consumers had items and were busy",
                 Stage::Settle => "until acknowledgements were durable",
                 _ => "until items were durable",

@@ -150,19 +150,23 @@ fn an_attempt_is_named_where_it_was_nearly_alone() {
         ),
         (
             failed(S, AttemptOutcome::LeaseExpired),
-            "100 % processing by c-1 (attempt 1), until the lease ran out",
+            "99 % with c-1 (attempt 1), until the lease ran out",
         ),
         (
             failed(S, AttemptOutcome::ConsumerGone),
-            "100 % processing by c-1 (attempt 1), until it went away",
+            "99 % with c-1 (attempt 1), until it went away",
         ),
         (
             failed(S, AttemptOutcome::BrokerRestarted),
-            "100 % processing by c-1 (attempt 1), until the broker was restarted",
+            "99 % with c-1 (attempt 1), until the broker was restarted",
         ),
         (
             failed(20 * MS, AttemptOutcome::Nacked),
             "100 % processing in 2 attempts",
+        ),
+        (
+            failed(20 * MS, AttemptOutcome::ConsumerGone),
+            "67 % with c-1 (attempt 1), until it went away",
         ),
     ]);
     let mut unknown = ready()
@@ -269,7 +273,11 @@ const QUEUES: [(Stage, Option<Stall>, &str); 11] = [
         None,
         "scheduled: delayed, or backing off after failed attempts",
     ),
-    (Stage::Deliver, None, "deliver: on the way to consumers"),
+    (
+        Stage::Deliver,
+        None,
+        "deliver: on the way to consumers, or with ones that never answered",
+    ),
     (
         Stage::Settle,
         None,

@@ -125,9 +125,9 @@ fn attempts_from_before_follow_each_other() {
     let expected = [
         (Stage::Publish, 0, -60_003, 3, true),
         (Stage::Queue, 1, -60_000, 1000, true),
-        (Stage::Process, 1, -59_000, 2000, true),
+        (Stage::Deliver, 1, -59_000, 2000, true),
         (Stage::Queue, 2, -57_000, 7000, true),
-        (Stage::Process, 2, -50_000, 50_000, true),
+        (Stage::Deliver, 2, -50_000, 50_000, true),
         (Stage::Scheduled, 3, 0, 1000, false),
     ];
     assert_eq!(parts(&account, now), expected);

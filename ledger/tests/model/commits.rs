@@ -106,7 +106,7 @@ impl Harness {
                 self.sums.add(Stage::Process, ended - started);
                 self.sums.add(Stage::Settle, durable - ended);
             }
-            None => self.sums.add(Stage::Process, durable - leased),
+            None => self.sums.add(item.held(number), durable - leased),
         }
         if acked {
             self.sums.add(Stage::Total, durable - item.begin());

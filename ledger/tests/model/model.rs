@@ -189,6 +189,16 @@ impl Item {
         parts
     }
 
+    /// What an attempt counts as whose consumer said nothing of its time.
+    pub(crate) fn held(&self, number: u32) -> Stage {
+        match self.over(number).outcome {
+            AttemptOutcome::Acked | AttemptOutcome::Nacked | AttemptOutcome::Rejected => {
+                Stage::Process
+            }
+            _ => Stage::Deliver,
+        }
+    }
+
     fn parts_of(&self, number: u32) -> Vec<ExpectedPart> {
         let wait = self.counted(number);
         let mut parts = vec![
@@ -202,7 +212,7 @@ impl Item {
                 (Stage::Process, number, started, ended),
                 (Stage::Settle, number, ended, durable),
             ]),
-            (None, durable) => parts.push((Stage::Process, number, wait.leased, durable)),
+            (None, durable) => parts.push((self.held(number), number, wait.leased, durable)),
         }
         parts
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::http;
 use crate::item_trace::operation;
 use crate::prometheus::{
-    Histograms, Prometheus, criticism_of_metrics, criticism_of_rule_tests, criticism_of_rules,
+    Histograms, Prometheus, criticism_of_configuration, criticism_of_metrics,
+    criticism_of_rule_tests,
 };
 use crate::scene::{CONSUMER, NO_LIMIT, Scene};
 
@@ -99,8 +100,9 @@ async fn promtool_has_nothing_to_say_about_metrics_and_alerts() {
     assert!(text.contains(COUNT), "{text}");
     assert_eq!(criticism_of_metrics(&text).await, "");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let alerts = root.join("deploy/prometheus/alerts.yml");
-    assert_eq!(criticism_of_rules(&alerts).await, "");
+    // Which names the alerts.
+    let configuration = root.join("deploy/prometheus/prometheus.yml");
+    assert_eq!(criticism_of_configuration(&configuration).await, "");
 }
 
 #[tokio::test]

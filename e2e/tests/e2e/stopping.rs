@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::broker::Broker;
-use crate::processes::PATIENCE;
+use crate::processes::{Finished, PATIENCE, Process, command, program};
 
 #[tokio::test]
 async fn ctrl_c_finishes_what_is_in_hand_and_exits_130() {
@@ -46,6 +46,56 @@ async fn a_producer_that_is_interrupted_has_confirmed_what_it_said() {
     assert_eq!(producer.code, Some(130), "{producer:?}");
     let said = 5 + producer.stdout.matches(" -- generated item").count() as u64;
     assert_eq!(broker.stats("q").await.published_total, said);
+}
+
+#[tokio::test]
+async fn sigterm_is_how_endless_programs_end_and_an_interruption_of_others() {
+    let broker = Broker::start().await;
+    let terminated = async |mut process: Process| {
+        process.line().await;
+        process.signal(Signal::TERM);
+        process.finish().await.code
+    };
+    for (count, code) in [("0", 0), ("100000", 143)] {
+        let words = ["q", "generate", "--count", count, "--interval", "5ms"];
+        assert_eq!(
+            terminated(broker.producer(&words)).await,
+            Some(code),
+            "{words:?}"
+        );
+    }
+    for (words, code) in [
+        (&["q", "print"][..], 0),
+        (&["q", "print", "--count", "100000"], 143),
+    ] {
+        broker.producer(&["q", "generate"]).finish().await.ok();
+        assert_eq!(
+            terminated(broker.consumer(words)).await,
+            Some(code),
+            "{words:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn health_is_what_the_broker_says_of_itself() {
+    let broker = Broker::start().await;
+    let http = broker.http().to_owned();
+    let ask = async || {
+        let mut health = command(program("baton-broker"));
+        health.args(["health", "--http", &http]);
+        Finished::of(health.output().await.unwrap())
+    };
+    let well = ask().await;
+    assert_eq!(
+        (well.code, well.stdout.as_str()),
+        (Some(0), "ready\n"),
+        "{well:?}"
+    );
+    broker.kill().await;
+    let gone = ask().await;
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.stderr.contains(&http), "{gone:?}");
 }
 
 #[tokio::test]

@@ -166,6 +166,11 @@ pub(crate) async fn criticism_of_metrics(text: &str) -> String {
     promtool(&["check", "metrics"], text).await
 }
 
+/// What promtool says against a file of rules; empty: nothing.
+pub(crate) async fn criticism_of_rules(file: &Path) -> String {
+    promtool(&["check", "rules", file.to_str().unwrap()], "").await
+}
+
 /// What promtool says against a configuration and the rules that it names; empty: nothing.
 pub(crate) async fn criticism_of_configuration(file: &Path) -> String {
     promtool(&["check", "config", file.to_str().unwrap()], "").await

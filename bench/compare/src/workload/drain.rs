@@ -148,3 +148,58 @@ async fn empty<D: Driver>(driver: &D, patience: Duration) -> Result<u64> {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::super::publish::{Limit, publish_all};
+    use super::*;
+    use crate::drivers::floor::Floor;
+    use crate::floor::server;
+
+    const SHAPE: Shape = Shape {
+        producers: 2,
+        consumers: 2,
+        window: 16,
+        prefetch: 16,
+        payload: 100,
+    };
+
+    fn free_address() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    }
+
+    async fn connect(address: SocketAddr) -> Floor {
+        loop {
+            match Floor::connect(&format!("http://{address}")).await {
+                Ok(driver) => return driver,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_through_the_bare_stream_comes_once_and_is_acknowledged() {
+        let address = free_address();
+        let mut serving = JoinSet::new();
+        serving.spawn(server::serve(address));
+        let driver = connect(address).await;
+        let ledger = Arc::new(Ledger::new(1000));
+        let drain = Drain::start(&driver, SHAPE, ledger.clone(), None)
+            .await
+            .unwrap();
+        let limit = Limit {
+            time: Duration::from_secs(60),
+            items: 1000,
+        };
+        let items = publish_all(&driver, SHAPE, limit).await.unwrap();
+        let drained = drain.finish(&driver, items).await.unwrap();
+        let left = drained.close(&driver).await.unwrap();
+        assert_eq!((items, left, ledger.fault(items, left)), (1000, 0, None));
+        assert!(ledger.fault(items + 1, left).unwrap().contains("missing 1"));
+    }
+}

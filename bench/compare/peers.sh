@@ -40,9 +40,9 @@ case $name in
     redis-everysec) driver=redis      port=17421 syncs=no  durability='written to the page cache, fdatasync every second (default)' ;;
     nats-old)       driver=nats       port=17430 syncs=no  durability='written to the page cache, fsync every 2 min (fixed)' ;;
     nats-2.14)      driver=nats       port=17431 syncs=no  durability='written to the page cache, fsync every 2 min (default)' ;;
-    nats-2.14-sync) driver=nats       port=17432 syncs=yes durability='fsynced, one sync a message (sync_interval: always)' ;;
+    nats-2.14-sync) driver=nats       port=17432 syncs=yes durability='fsynced (sync_interval: always)' ;;
     nats-2.15)      driver=nats       port=17433 syncs=no  durability='written to the page cache, fsync every 2 min (default)' ;;
-    nats-2.15-sync) driver=nats       port=17434 syncs=yes durability='fsynced, grouped where it can (sync_interval: always)' ;;
+    nats-2.15-sync) driver=nats       port=17434 syncs=yes durability='fsynced (sync_interval: always)' ;;
     rabbitmq)       driver=rabbitmq   port=17440 syncs=yes durability='quorum queue: Raft log fdatasynced, shared by all that wait' ;;
     beanstalkd-f0)  driver=beanstalkd port=17450 syncs=yes durability='binlog fsynced, one sync a command (-f0)' ;;
     beanstalkd-f50) driver=beanstalkd port=17451 syncs=no  durability='written to the page cache, fsync every 50 ms (default)' ;;

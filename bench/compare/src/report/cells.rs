@@ -59,7 +59,7 @@ pub(super) fn short(x: f64) -> String {
         _ => (x, ""),
     };
     let decimals = match x.abs() {
-        a if a >= 99.95 || a == 0.0 => 0,
+        a if a >= 99.95 || a < 0.000_005 => 0,
         a if a >= 9.995 => 1,
         a if a < 0.00995 => 5,
         _ => 2,
@@ -165,7 +165,16 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let texts = [0.0, 0.0123, 0.002, 2.71, 54_321.0, 1_234_567.0, f64::NAN].map(short);
+        let texts = [
+            0.000_001,
+            0.0123,
+            0.002,
+            2.71,
+            54_321.0,
+            1_234_567.0,
+            f64::NAN,
+        ]
+        .map(short);
         assert_eq!(
             texts,
             ["0", "0.01", "0.00200", "2.71", "54.3k", "1.23M", "-"]

@@ -62,14 +62,15 @@ turn() {
     local part=$1
     out=$2 peer=$3
     "$peers" start "$peer"
+    # However this ends.
+    trap '"$peers" stop "$peer"' EXIT
     mapfile -d '' target < <("$peers" args "$peer")
-    if "$compare" ready "${target[@]}"; then
+    if "$compare" ready "${target[@]}" >&2; then
         sync
         "$part"
     else
         echo "FAILED: $peer does not start; see $COMPARE_DIR/run/$peer/log" >&2
     fi
-    "$peers" stop "$peer"
 }
 
 present() {

@@ -17,7 +17,7 @@ mod workload;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use serde_json::Map;
 
@@ -106,9 +106,14 @@ async fn bench(target: &Target, out: Output) -> Result<Bench> {
 
 async fn ready(target: &Target) -> Result<()> {
     let give_up = Instant::now() + READY;
+    let probe = Probe {
+        pid_file: target.pid_file.clone(),
+        data_dir: target.data_dir.clone(),
+    };
     loop {
         match with_driver!(target.driver, D => D::connect(&target.url).await.map(drop)) {
-            Ok(()) => return Ok(()),
+            // Somebody else's server may have its port.
+            Ok(()) => return probe.rss().map(drop).context("another server answers"),
             Err(error) if Instant::now() > give_up => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }

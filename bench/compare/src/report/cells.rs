@@ -59,7 +59,7 @@ pub(super) fn short(x: f64) -> String {
         _ => (x, ""),
     };
     let decimals = match x.abs() {
-        a if a >= 99.95 || a < 0.000_005 => 0,
+        a if !(0.000_005..99.95).contains(&a) => 0,
         a if a >= 9.995 => 1,
         a if a < 0.00995 => 5,
         _ => 2,

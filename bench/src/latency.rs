@@ -127,7 +127,7 @@ async fn once(broker: &Broker, workload: &Latency, stated: &mut Stated) -> Resul
         latencies: Latencies::new(),
         last: schedule.start,
     }));
-    let mut consuming = Consuming::new(workload.producers);
+    let mut consuming = Consuming::new(workload.producers, 1);
     for _ in 0..workload.consumers {
         let delivered = delivered.clone();
         consuming.add(&broker.client()?, workload.credit, move |number| {

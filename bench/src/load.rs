@@ -1,6 +1,6 @@
 //! What the workloads have in common: items with numbers, producers, consumers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use baton_client::{Client, Durability, Item};
@@ -15,6 +15,14 @@ pub(crate) const QUEUE: &str = "bench";
 
 /// Bytes that a consumer may have in hand: never what limits one here.
 const CREDIT_BYTES: u64 = 64 << 20;
+
+/// The queue of a producer or a consumer, where they are spread over so many.
+fn queue_of(number: u64, queues: u64) -> String {
+    match queues {
+        1 => QUEUE.into(),
+        _ => format!("{QUEUE}-{}", number % queues),
+    }
+}
 
 /// A payload that begins with the item's number.
 pub(crate) fn body(number: u64, payload: usize) -> Bytes {
@@ -34,6 +42,10 @@ pub(crate) struct Publishing {
     pub(crate) window: usize,
     /// One item in so many comes with a sampled trace context; 0: none.
     pub(crate) traced_every: u64,
+    /// Producer `n` publishes to queue `n % queues`.
+    pub(crate) queues: u64,
+    /// Items a second, of all producers together; 0: as fast as it goes.
+    pub(crate) rate: u64,
 }
 
 impl Publishing {
@@ -59,11 +71,22 @@ impl Publishing {
         item.traceparent(traceparent(number + 1))
     }
 
+    /// From the beginning on; none: at once.
+    fn due(&self, number: u64) -> Option<Duration> {
+        (self.rate > 0).then(|| Duration::from_secs_f64(number as f64 / self.rate as f64))
+    }
+
     async fn producer(self, client: Client, own: u64, items: u64) -> Result<Option<Durability>> {
-        let producer = client.producer(QUEUE).window_items(self.window).open();
-        let mut last = None;
+        let producer = client.producer(queue_of(own, self.queues));
+        let producer = producer.window_items(self.window).open();
+        let (mut last, begun) = (None, Instant::now());
         for index in 0..items {
             let number = own + index * self.producers;
+            if let Some(due) = self.due(number)
+                && due > begun.elapsed()
+            {
+                tokio::time::sleep_until((begun + due).into()).await;
+            }
             // All but the last one's outcome comes with the flush.
             last = Some(producer.send(self.item(number)).await?);
         }
@@ -90,14 +113,16 @@ fn traceparent(id: u64) -> String {
 pub(crate) struct Consuming {
     consumers: JoinSet<Result<Seen>>,
     producers: u64,
+    queues: u64,
 }
 
 impl Consuming {
-    /// Of what so many producers publish.
-    pub(crate) fn new(producers: u64) -> Self {
+    /// Of what so many producers publish to so many queues; consumers take turns at these.
+    pub(crate) fn new(producers: u64, queues: u64) -> Self {
         Self {
             consumers: JoinSet::new(),
             producers,
+            queues,
         }
     }
 
@@ -107,7 +132,8 @@ impl Consuming {
         E: FnMut(u64) -> F + Send + 'static,
         F: Future<Output = ()> + Send,
     {
-        let builder = client.consumer(QUEUE).credit_items(credit);
+        let queue = queue_of(self.consumers.len() as u64, self.queues);
+        let builder = client.consumer(queue).credit_items(credit);
         let mut consumer = builder.credit_bytes(CREDIT_BYTES).open();
         let mut seen = Seen::new(self.producers);
         self.consumers.spawn(async move {
@@ -124,10 +150,16 @@ impl Consuming {
     /// Waits until everything is acknowledged, and checks that what each producer published came once and in order. When
     /// the last acknowledgement was confirmed.
     pub(crate) async fn finish(mut self, client: &Client, published: &[u64]) -> Result<Instant> {
-        let queue = client.queue(QUEUE);
-        let joined = queue.join().await?;
+        let queues = (0..self.queues).map(|number| client.queue(queue_of(number, self.queues)));
+        let queues: Vec<_> = queues.collect();
+        let mut acked = 0;
+        for queue in &queues {
+            acked += queue.join().await?.acked;
+        }
         let done = Instant::now();
-        queue.close().await?;
+        for queue in queues {
+            queue.close().await?;
+        }
         let mut seen = Seen::new(self.producers);
         while let Some(other) = self.consumers.join_next().await {
             seen.merge(&other??);
@@ -135,9 +167,8 @@ impl Consuming {
         seen.check(published)?;
         let items: u64 = published.iter().sum();
         ensure!(
-            joined.acked == items,
-            "wrong result: {} of {items} items were acknowledged",
-            joined.acked
+            acked == items,
+            "wrong result: {acked} of {items} items were acknowledged"
         );
         Ok(done)
     }

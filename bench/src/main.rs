@@ -7,12 +7,10 @@
 mod args;
 mod backlog;
 mod broker;
-mod disk;
 mod latencies;
 mod latency;
 mod load;
 mod ping_pong;
-mod process;
 mod queues;
 mod report;
 mod seen;
@@ -23,6 +21,7 @@ mod throughput;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use baton_bench::{disk, process};
 use clap::Parser as _;
 
 use crate::args::{Args, Workload};

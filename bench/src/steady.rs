@@ -30,6 +30,7 @@ const PUBLISHED: Metric = Metric::rate("published_items_per_second", "published,
 const WAITING: Metric = Metric::ratio("waiting_items", "waiting, at each 5 s", "items").decimals(0);
 const DEVICE: Metric = Metric::ratio("device_bytes_per_payload_byte", "device writes", "B/B");
 const PROCESS: Metric = Metric::ratio("process_bytes_per_payload_byte", "broker writes", "B/B");
+const BROKER: Metric = Metric::micros_of_item("broker_cpu_seconds_per_item", "CPU, broker");
 const RESIDENT: Metric = Metric::bytes("rss_max_bytes", "broker, resident at most");
 const DISK: Metric = Metric::bytes("disk_bytes", "data directory at the end");
 
@@ -112,10 +113,12 @@ async fn once(
         payload: workload.payload,
         window: workload.window,
         traced_every: 0,
+        queues: 1,
+        rate: 0,
     };
     preload.run(&broker.client()?, stated).await?;
     let balance = Arc::new(Balance::new(workload.waiting));
-    let mut consuming = Consuming::new(workload.producers);
+    let mut consuming = Consuming::new(workload.producers, 1);
     for _ in 0..workload.consumers {
         let balance = balance.clone();
         let each = move |_| balance.clone().after_taking();
@@ -181,6 +184,7 @@ struct Counts {
     acked: u64,
     device: Option<u64>,
     process: Option<u64>,
+    cpu_seconds: Option<f64>,
 }
 
 impl Counts {
@@ -192,6 +196,7 @@ impl Counts {
             acked: stats.acked_total,
             device: device.and_then(Device::written_bytes),
             process: broker.written_bytes(),
+            cpu_seconds: broker.cpu_seconds(),
         })
     }
 }
@@ -220,6 +225,10 @@ async fn measure(broker: &Broker, workload: &Steady, report: &mut Report) -> Res
     let share = |from: Option<u64>, to: Option<u64>| Some((to? - from?) as f64 / payload as f64);
     report.add(DEVICE, share(first.device, before.device));
     report.add(PROCESS, share(first.process, before.process));
+    let cpu = |from: Option<f64>, to: Option<f64>| {
+        Some((to? - from?) / (before.acked - first.acked) as f64)
+    };
+    report.add(BROKER, cpu(first.cpu_seconds, before.cpu_seconds));
     report.add(RESIDENT, broker.resident().map(|rss| rss.peak as f64));
     report.add(DISK, broker.directory_bytes().map(|bytes| bytes as f64));
     report.note(format!(

@@ -5,7 +5,7 @@
 use std::future::ready;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::args::{Args, Throughput};
 use crate::broker::Broker;
@@ -19,6 +19,10 @@ pub(crate) async fn run(args: &Args, workload: &Throughput) -> Result<()> {
     const RATE: Metric = Metric::rate("items_per_second", "rate").decimals(0);
     const BROKER: Metric = Metric::micros_of_item("broker_cpu_seconds_per_item", "CPU, broker");
     const CLIENTS: Metric = Metric::micros_of_item("clients_cpu_seconds_per_item", "CPU, clients");
+    ensure!(
+        workload.queues <= workload.producers.min(workload.consumers),
+        "each queue needs a producer and a consumer"
+    );
     let mut report = Report::new("throughput", workload);
     let mut stated = Stated::default();
     let own_cpu = || process::cpu_seconds(std::process::id());
@@ -38,7 +42,7 @@ pub(crate) async fn run(args: &Args, workload: &Throughput) -> Result<()> {
 
 async fn once(broker: &Broker, workload: &Throughput, stated: &mut Stated) -> Result<f64> {
     let client = broker.client()?;
-    let mut consuming = Consuming::new(workload.producers);
+    let mut consuming = Consuming::new(workload.producers, workload.queues);
     for _ in 0..workload.consumers {
         consuming.add(&client, workload.credit, |_| ready(()));
     }
@@ -48,6 +52,8 @@ async fn once(broker: &Broker, workload: &Throughput, stated: &mut Stated) -> Re
         payload: workload.payload,
         window: workload.window,
         traced_every: workload.traced_every,
+        queues: workload.queues,
+        rate: workload.rate,
     };
     let begun = Instant::now();
     publishing.run(&client, stated).await?;

@@ -1,5 +1,5 @@
 //! `baton-broker health`: asks a broker on this machine whether it takes work, for those who watch a container that has no other
-//! program in it. It asks what [`/readyz`](crate::http) answers and says it on.
+//! program in it. It asks what `/readyz` answers and says it on.
 
 use std::fmt::Display;
 use std::io;

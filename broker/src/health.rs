@@ -70,13 +70,12 @@ async fn readyz(address: SocketAddr) -> io::Result<(StatusCode, String)> {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         biased;
-        answer = exchange => answer,
-        ended = connection => Err(ended.err().map_or_else(
-            || io::ErrorKind::UnexpectedEof.into(),
-            io::Error::other,
-        )),
+        answer = &mut exchange => answer,
+        // Who hangs up may have answered first; what went wrong, the exchange knows too.
+        _ = connection => exchange.await,
     }
 }
 

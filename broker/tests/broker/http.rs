@@ -178,7 +178,7 @@ async fn an_item_that_nothing_is_remembered_of_is_explained_in_a_sentence() {
     let mut broker = broker_with(|config| config.latency_budget = 0).await;
     let id = broker.done("q", item("x")).await;
     let explained = broker.explain("q", id).await;
-    let sentence = format!("item {id} is settled for good\n");
+    let sentence = format!("item {id} was acknowledged\n");
     assert_eq!(explained.text, sentence);
     let target = format!("/api/v1/queues/q/items/{id}?format=text");
     let page = broker.get(&target).await;

@@ -284,7 +284,7 @@ async fn a_collector_that_never_answers_holds_up_nothing() {
     assert_eq!((spans("exported"), spans("rejected")), (0.0, 0.0));
     let dropped = spans("dropped");
     assert!(dropped > 0.0);
-    let kept = said.value("baton_traces_total", &[("result", "kept")]);
+    let kept = said.sum("baton_traces_total", &[("result", "kept")]);
     assert_eq!(kept, ITEMS as f64);
     broker.done("q", traced_item("x")).await;
     let after = broker.scrape().await;

@@ -48,7 +48,7 @@ async fn all_explain_an_item_that_nothing_is_remembered_of() {
     let broker = nothing.start().await;
     with_items(&broker).await;
     for text in told(&broker, 1).await {
-        assert_eq!(text, "item 1 is settled for good\n");
+        assert_eq!(text, "item 1 was acknowledged\n");
     }
     for text in told(&broker, 2).await {
         assert!(text.starts_with("item 2 is ready since "), "{text}");

@@ -122,9 +122,9 @@ fn a_collector_that_hangs_does_not_keep_the_program() {
     assert_eq!(output.status.code(), Some(1), "no broker either");
     assert!(started.elapsed() < Duration::from_secs(20));
     let told = stderr(&output);
-    let both = ["spans and metrics", "metrics and spans"];
-    let both = both.map(|both| format!("the last {both} were not taken in time"));
-    assert!(both.iter().any(|both| told.contains(both)), "{told}");
+    // Which of them hung, or both, is up to the machine; it is said once.
+    let hung = told.matches("were not taken in time").count();
+    assert_eq!(hung, 1, "{told}");
     assert!(!told.contains("cannot export"), "once is enough: {told}");
 }
 

@@ -77,9 +77,13 @@ impl Seen {
             let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
                 continue;
             };
-            if let (Some(item), Some(attempt)) =
-                (event["item_id"].as_u64(), event["attempt"].as_u64())
-            {
+            // Of the work, and not of its acknowledgement, which names the attempt too.
+            let is_work = event["event"] == "item";
+            if let (true, Some(item), Some(attempt)) = (
+                is_work,
+                event["item_id"].as_u64(),
+                event["attempt"].as_u64(),
+            ) {
                 self.attempts.entry(item).or_default().push(attempt);
             }
         }

@@ -159,16 +159,26 @@ impl File for RealFile {
         let flags = rustix::fs::fcntl_getfl(&self.0)?;
         let direct = rustix::fs::fcntl_setfl(&self.0, flags | OFlags::DIRECT).is_ok();
         let mut written = 0;
+        let mut failed = None;
         while direct && written < bytes {
             let piece = &ZEROS.0[..ZEROS.0.len().min(bytes - written)];
             match self.0.write_at(piece, offset + written as u64) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(more) if more > 0 => written += more,
-                // It wants other blocks, or cannot do it after all; if the disk is full, the cache says that too.
-                Ok(_) | Err(_) => break,
+                // It wants other blocks, or cannot do it after all.
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+                // What the disk refused is not tried again in another way.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
         rustix::fs::fcntl_setfl(&self.0, flags)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         write_zeros_cached(self, bytes - written, offset + written as u64)
     }
 
